@@ -1,0 +1,21 @@
+//! BitTorrent's formats: what is in a .torrent, a magnet URI and an announce, and how the payload divides into pieces, blocks and
+//! files. Pure: no sockets, no clock, no async; only [`create`] and [`verify`] read files, and hash them on threads of their own.
+
+pub mod bencode;
+pub mod bitfield;
+pub mod create;
+pub mod info_hash;
+pub mod layout;
+pub mod lint;
+pub mod magnet;
+pub mod metainfo;
+mod pieces;
+pub mod safe_path;
+pub mod verify;
+
+pub use bitfield::Bitfield;
+pub use info_hash::{InfoHash, PeerId};
+pub use layout::{BLOCK_LENGTH, Block, FileSpan, Layout, PieceIndex};
+pub use magnet::Magnet;
+pub use metainfo::{Info, Metainfo};
+pub use safe_path::SafePath;
