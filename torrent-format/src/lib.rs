@@ -1,6 +1,7 @@
 //! BitTorrent's formats: what is in a .torrent, a magnet URI and an announce, and how the payload divides into pieces, blocks and
 //! files. Pure: no sockets, no clock, no async; only [`create`] and [`verify`] read files, and hash them on threads of their own.
 
+pub mod announce;
 pub mod bencode;
 pub mod bitfield;
 pub mod create;

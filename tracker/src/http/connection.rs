@@ -1,0 +1,212 @@
+//! Sockets: who may connect, for how long, and how much he may send.
+//!
+//! `axum::serve` has no deadline for the head of a request, so that a handful of slow senders could keep a tracker busy.
+//! Here hyper is driven directly, under axum's router.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use torrent_format::announce::canonical;
+use torrent_format::announce::http::{RetryIn, encode_failure};
+
+/// Most connections at a time, over all listeners: at 8 KiB of buffer each, some 40 MB.
+pub(super) const MAX_CONNECTIONS: usize = 4096;
+
+/// How long the head of a request may take, and how long a connection may lie idle before the next.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Longest head of a request in bytes: a scrape of a hundred torrents just fits.
+const MAX_HEAD: usize = 8 * 1024;
+
+/// Most headers of a request; clients send five to ten, proxies add some.
+const MAX_HEADERS: usize = 64;
+
+/// How long a connection may live: whoever asks on and on without reading the answers is rid of then.
+const MAX_LIFETIME: Duration = Duration::from_secs(120);
+
+/// How long a connection may take to end once it is told to.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Connections that wait in the kernel while we are busy.
+const BACKLOG: i32 = 1024;
+
+/// How long to wait after a failed accept: out of file descriptors, most likely, and trying on at once would help nobody.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Both ends of a connection, in canonical form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endpoints {
+    pub(super) remote: SocketAddr,
+    /// Our address that was connected to.
+    pub(super) local: SocketAddr,
+}
+
+/// Listens on this address. An IPv6 one takes IPv6 only, whatever the system's default is: `[::]` and `0.0.0.0` can stand
+/// side by side, and no IPv4 peer comes in under an IPv6 name.
+pub(super) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A tracker that is started again need not wait for its old connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves what connects, until `stopped`; then closes the listener and sees the last connections to their end.
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    slots: Arc<Semaphore>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopped.wait_for(|&stopped| stopped) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        match slots.clone().try_acquire_owned() {
+            Ok(slot) => {
+                let (router, stopped) = (router.clone(), stopped.clone());
+                connections.spawn(async move {
+                    serve_connection(stream, remote, router, stopped).await;
+                    drop(slot);
+                });
+            }
+            Err(_) => turn_away(&stream),
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    remote: SocketAddr,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Ok(local) = stream.local_addr() else {
+        return; // Gone already.
+    };
+    // An answer is one small write; there is nothing to gather it with.
+    let _ = stream.set_nodelay(true);
+    let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(endpoints);
+        let has_body = has_body(request.headers());
+        let response = router.call(request.map(Body::new));
+        async move {
+            let mut response = response.await?;
+            if has_body {
+                // Bodies are not read; where the next request would begin is then anyone's guess.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        // Some clients close their half as soon as they have asked.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+
+    tokio::select! {
+        result = connection.as_mut() => return log_end(endpoints.remote.ip(), result),
+        _ = stopped.wait_for(|&stopped| stopped) => {}
+        () = tokio::time::sleep(MAX_LIFETIME) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(result) = tokio::time::timeout(LAST_WORDS, connection).await {
+        log_end(endpoints.remote.ip(), result);
+    }
+}
+
+fn log_end(remote: IpAddr, result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%remote, %error, "connection ended");
+    }
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
+/// Says that there is no room, in words that a client understands, without waiting for its question: one that is turned away
+/// costs no memory.
+fn turn_away(stream: &TcpStream) {
+    let body = encode_failure("the tracker is busy", Some(RetryIn::After(Duration::from_secs(5 * 60))));
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(&body);
+    // The kernel's buffer is empty: it takes all of it, or the other side is gone.
+    let _ = stream.try_write(&answer);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
+    use torrent_format::announce::http::{ReplyError, RetryIn, decode_reply};
+
+    use super::*;
+
+    #[test]
+    fn trap_30_who_is_turned_away_is_told_when_to_come_back() {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            turn_away(&stream);
+            drop(stream);
+
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+            let retry_in = Some(RetryIn::After(Duration::from_secs(300)));
+            let reason = "the tracker is busy".to_owned();
+            assert_eq!(decode_reply(body.as_bytes()), Err(ReplyError::Failure { reason, retry_in }));
+        });
+    }
+}
