@@ -1,0 +1,535 @@
+//! One torrent, and every decision about it: what to request and from whom, whom to unchoke, whom to dial, when to announce, whom
+//! to blame. Pure: no socket, no clock, no thread, no file. Time and the random seed are arguments.
+//!
+//! [`Torrent`] is a state machine with one owner. What happens goes in by `handle_*`; what is to be done comes out of
+//! [`Torrent::poll_action`], until it is empty; then the owner sleeps until the next event or [`Torrent::poll_timeout`]. The owner is
+//! `engine::driver` for users and the simulator in `tests/src/sim` for us.
+//!
+//! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), [`pipeline`] (how many requests), [`candidates`]
+//! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`allowed_fast`].
+//! `connections`, `messages`, `downloads` and `uploads` apply them to the peers.
+
+mod action;
+mod allowed_fast;
+mod announcer;
+mod blame;
+mod candidates;
+mod choker;
+mod config;
+mod connections;
+mod downloads;
+mod messages;
+mod metadata;
+mod peer;
+mod peers;
+mod picker;
+mod pipeline;
+mod rate;
+mod slots;
+mod stats;
+mod time;
+mod uploads;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use torrent_format::announce::{AnnounceReply, AnnounceRequest};
+use torrent_format::{Bitfield, Info, PieceIndex};
+
+pub use action::{
+    Action, AnnounceFailure, Connected, Direction, Event, Misbehaviour, PeerSource, Reason, Verdict,
+    Verification,
+};
+pub use announcer::TrackerId;
+pub use config::{Ablation, Config, LINGER_LIMIT, Start, Stay};
+pub use peers::PeerKey;
+pub use stats::{PeerStats, Stats};
+pub use time::Time;
+
+use announcer::{Announcement, Announcer};
+use blame::Blame;
+use candidates::Candidates;
+use choker::Choker;
+use metadata::MetadataFetch;
+use peers::Peers;
+use picker::Picker;
+use rate::Meter;
+
+use crate::wire::{BlockRequest, Message};
+
+/// How often the slow things are looked at: time-outs, dials, keep-alives.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Peers that are gone and still counted in [`Torrent::peer_stats`].
+const MAX_DEPARTED: usize = 1_000;
+
+/// After completing, a downloader that would leave at once gives this many pieces first, if somebody wants them (Hajek & Zhu: one piece
+/// a peer keeps a swarm from starving for a rare one).
+const LINGER_PIECES: u64 = 2;
+
+/// How long after completing silence is not yet taken for a lack of interest.
+const LINGER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// One torrent. See the module's documentation; the methods come in families:
+/// - `handle_*`: something happened,
+/// - commands: [`Self::add_peers`], [`Self::stop`],
+/// - `poll_*`: what is to be done, and when to come back,
+/// - getters: how it stands.
+#[derive(Debug)]
+pub struct Torrent {
+    config: Config,
+    phase: Phase,
+    peers: Peers,
+    departed: VecDeque<PeerStats>,
+    candidates: Candidates,
+    announcer: Announcer,
+    choker: Choker,
+    blame: Blame,
+    actions: VecDeque<Action>,
+    next_tick: Time,
+    next_round: Time,
+    life: Life,
+    downloaded: Meter,
+    uploaded: Meter,
+    wasted: u64,
+    bytes_done: u64,
+    bytes_total: u64,
+    /// Something happened that may let a waiting peer have a slot, or a request go out. Worked off by [`Self::settle`].
+    slots_changed: bool,
+    blocks_freed: bool,
+}
+
+/// What is known of the torrent.
+#[derive(Debug)]
+enum Phase {
+    /// Its info comes from peers.
+    Metadata(MetadataFetch),
+    /// Its info has come and the owner is looking at the disk.
+    AwaitingInfo,
+    /// Its info is known.
+    Content(Content),
+}
+
+/// A torrent whose info is known.
+#[derive(Debug)]
+struct Content {
+    info: Info,
+    picker: Picker,
+}
+
+/// How far along we are.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Life {
+    /// Wanted pieces are missing.
+    Leeching,
+    /// None is missing, since then; `uploaded` by then.
+    Complete { since: Time, uploaded: u64, fulfilled: bool },
+    /// Saying goodbye.
+    Stopping,
+}
+
+impl Torrent {
+    /// A torrent that starts now. Actions are due at once.
+    pub fn new(now: Time, config: Config, start: Start) -> Self {
+        let mut seeds = fastrand::Rng::with_seed(config.seed);
+        let mut choker = Choker::new(config.upload_limit, seeds.u64(..));
+        if config.ablation.no_choker {
+            choker.switch_off();
+        }
+        let mut torrent = Self {
+            candidates: Candidates::new(seeds.u64(..)),
+            announcer: Announcer::new(&config.trackers, seeds.u64(..)),
+            choker,
+            phase: Phase::Metadata(MetadataFetch::new(config.info_hash)),
+            peers: Peers::default(),
+            departed: VecDeque::new(),
+            blame: Blame::default(),
+            actions: VecDeque::new(),
+            next_tick: now + TICK,
+            next_round: now + choker::ROUND,
+            life: Life::Leeching,
+            downloaded: Meter::default(),
+            uploaded: Meter::default(),
+            wasted: 0,
+            bytes_done: 0,
+            bytes_total: 0,
+            slots_changed: false,
+            blocks_freed: false,
+            config,
+        };
+        if let Start::Known { info, have, wanted } = start {
+            torrent.set_content(now, info, have, wanted);
+        }
+        torrent.announce_if_due(now);
+        torrent
+    }
+
+    // -- what happens
+
+    /// A connection is up and both handshakes are done. Refused connections are closed by the owner.
+    ///
+    /// # Errors
+    /// Why the connection is refused.
+    pub fn handle_connected(&mut self, now: Time, peer: Connected) -> Result<PeerKey, Reason> {
+        let outcome = self.connect(now, peer);
+        self.settle(now);
+        outcome
+    }
+
+    /// A dial, or its handshake, failed.
+    pub fn handle_connect_failed(&mut self, now: Time, addr: SocketAddr) {
+        self.candidates.failed(now, addr);
+        self.dial(now);
+    }
+
+    /// A connection is gone, by the peer's doing or the network's.
+    pub fn handle_disconnected(&mut self, now: Time, peer: PeerKey) {
+        self.remove_peer(now, peer, None);
+        self.settle(now);
+    }
+
+    /// A message came.
+    pub fn handle_message(&mut self, now: Time, peer: PeerKey, message: Message) {
+        if let Err(misbehaviour) = self.message(now, peer, message) {
+            self.disconnect(now, peer, Reason::Misbehaved(misbehaviour));
+        }
+        self.settle(now);
+    }
+
+    /// A block came whole. Its payload is the owner's, and the answer says what to do with it.
+    pub fn handle_block(&mut self, now: Time, peer: PeerKey, block: BlockRequest) -> Verdict {
+        let verdict = self.block_received(now, peer, block).unwrap_or_else(|misbehaviour| {
+            self.disconnect(now, peer, Reason::Misbehaved(misbehaviour));
+            Verdict::Discard
+        });
+        if verdict == Verdict::Discard {
+            self.wasted += u64::from(block.length);
+        }
+        self.settle(now);
+        verdict
+    }
+
+    /// A block that [`Action::SendBlock`] asked for has left.
+    pub fn handle_block_sent(&mut self, now: Time, peer: PeerKey, block: BlockRequest) {
+        self.block_sent(now, peer, block);
+    }
+
+    /// A block that [`Action::DropBlock`] took back has not left and will not.
+    pub fn handle_block_dropped(&mut self, now: Time, peer: PeerKey, block: BlockRequest) {
+        self.block_dropped(now, peer, block);
+    }
+
+    /// The bytes of this block can't be read any more: its piece is no longer offered.
+    pub fn handle_read_failed(&mut self, now: Time, peer: PeerKey, block: BlockRequest) {
+        self.read_failed(now, peer, block);
+        self.settle(now);
+    }
+
+    /// [`Action::Verify`] is done.
+    pub fn handle_verified(&mut self, now: Time, piece: PieceIndex, outcome: Verification) {
+        self.piece_hashed(now, piece, outcome);
+        self.settle(now);
+    }
+
+    /// The info that [`Action::Info`] gave out, read, and what of it is there and wanted.
+    pub fn handle_info(&mut self, now: Time, info: Info, have: Bitfield, wanted: Bitfield) {
+        if matches!(self.phase, Phase::Content(_)) {
+            return;
+        }
+        self.set_content(now, info, have, wanted);
+        self.resolve_early_pieces(now);
+        self.settle(now);
+    }
+
+    /// [`Action::Announce`] is done. `local`: the tracker itself is at a loopback or private address.
+    pub fn handle_announce_reply(
+        &mut self,
+        now: Time,
+        tracker: TrackerId,
+        local: bool,
+        reply: Result<AnnounceReply, AnnounceFailure>,
+    ) {
+        let Some(url) = self.announcer.url(tracker).cloned() else { return };
+        match reply {
+            Ok(reply) => {
+                self.announcer.succeeded(now, tracker, &reply);
+                self.notify(Event::TrackerReplied {
+                    url,
+                    peers: reply.peers.len(),
+                    seeds: reply.complete,
+                    leechers: reply.incomplete,
+                    warning: reply.warning,
+                });
+                self.add_peers(now, PeerSource::Tracker { local }, reply.peers);
+            }
+            Err(failure) => {
+                let (next, retry_in) = self.announcer.failed(now, tracker, &failure);
+                // A goodbye that was not heard is nothing that the user could mend.
+                if self.life != Life::Stopping {
+                    self.notify(Event::TrackerFailed { url, message: failure.message, retry_in });
+                }
+                if let Some(announcement) = next {
+                    self.announce(announcement);
+                }
+            }
+        }
+        self.announce_if_due(now);
+    }
+
+    /// The moment that [`Self::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.announce_if_due(now);
+        if now >= self.next_round {
+            self.next_round = now + choker::ROUND;
+            self.judge_slots(now);
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
+        self.settle(now);
+    }
+
+    // -- commands
+
+    /// Addresses where peers may be.
+    pub fn add_peers(&mut self, now: Time, source: PeerSource, peers: impl IntoIterator<Item = SocketAddr>) {
+        for addr in peers {
+            if !self.blame.is_banned(addr, None) {
+                self.candidates.add(now, source, addr);
+            }
+        }
+        self.dial(now);
+    }
+
+    /// Says goodbye to trackers and peers. [`Self::is_stopped`] once the trackers have answered.
+    pub fn stop(&mut self, now: Time) {
+        if self.life == Life::Stopping {
+            return;
+        }
+        self.life = Life::Stopping;
+        for peer in self.peers.keys() {
+            self.disconnect(now, peer, Reason::Stopping);
+        }
+        for announcement in self.announcer.stop() {
+            self.announce(announcement);
+        }
+    }
+
+    // -- what is to be done
+
+    /// The next thing to do. Ask until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], if nothing happens before. `None`: only events matter now.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.life == Life::Stopping {
+            return None;
+        }
+        let due = [Some(self.next_tick), Some(self.next_round), self.announcer.next_due()];
+        due.into_iter().flatten().min()
+    }
+
+    // -- how it stands
+
+    /// Whether [`Self::stop`] was called and every tracker has answered.
+    pub fn is_stopped(&self) -> bool {
+        self.life == Life::Stopping && self.announcer.is_stopped()
+    }
+
+    /// Figures for the user.
+    pub fn stats(&self, now: Time) -> Stats {
+        Stats {
+            bytes_done: self.bytes_done,
+            bytes_total: self.bytes_total,
+            downloaded: self.downloaded.total(),
+            uploaded: self.uploaded.total(),
+            wasted: self.wasted,
+            download_rate: self.downloaded.rate(now, 5),
+            upload_rate: self.uploaded.rate(now, 5),
+            peers: self.peers.len(),
+            seeds: self.peers.iter().filter(|(_, peer)| peer.is_seed()).count(),
+            unchoked_by: self.peers.iter().filter(|(_, peer)| !peer.download.choked).count(),
+            has_info: matches!(self.phase, Phase::Content(_)),
+            complete: self.content().is_some_and(|content| content.picker.is_complete()),
+        }
+    }
+
+    /// What passed between us and each peer of this run, those that are gone included, one entry a peer id.
+    pub fn peer_stats(&self) -> Vec<PeerStats> {
+        let mut all: Vec<PeerStats> = self.peers.iter().map(|(_, peer)| peer.stats()).collect();
+        for gone in &self.departed {
+            match all.iter_mut().find(|stats| stats.peer_id == gone.peer_id) {
+                Some(stats) => stats.merge(gone),
+                None => all.push(gone.clone()),
+            }
+        }
+        all
+    }
+
+    /// The pieces that are verified, once the info is known.
+    pub fn have(&self) -> Option<&Bitfield> {
+        self.content().map(|content| content.picker.have())
+    }
+
+    /// The info, once it is known.
+    pub fn info(&self) -> Option<&Info> {
+        self.content().map(|content| &content.info)
+    }
+
+    // -- within
+
+    fn content(&self) -> Option<&Content> {
+        match &self.phase {
+            Phase::Content(content) => Some(content),
+            _ => None,
+        }
+    }
+
+    fn is_leeching(&self) -> bool {
+        self.life == Life::Leeching
+    }
+
+    fn send(&mut self, now: Time, key: PeerKey, message: Message) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.last_sent = now;
+            self.actions.push_back(Action::Send(key, message));
+        }
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.actions.push_back(Action::Notify(event));
+    }
+
+    fn set_content(&mut self, now: Time, info: Info, have: Bitfield, wanted: Bitfield) {
+        let layout = info.layout().clone();
+        let size = |piece| u64::from(layout.piece_size(piece));
+        self.bytes_total = layout.pieces().filter(|&piece| wanted.has(piece)).map(size).sum();
+        self.bytes_done =
+            layout.pieces().filter(|&piece| wanted.has(piece) && have.has(piece)).map(size).sum();
+        let mut seeds = fastrand::Rng::with_seed(self.config.seed);
+        let mut picker = Picker::new(layout, have, wanted, seeds.u64(..));
+        picker.set_sequential(self.config.sequential);
+        picker.set_ablation(self.config.ablation.random_picker, !self.config.ablation.no_endgame);
+        self.phase = Phase::Content(Content { info, picker });
+        // Complete from the start: nothing was completed, so no tracker hears `completed`.
+        self.check_complete(now, false);
+    }
+
+    /// Works off what an event made possible. Events come before timers: a slot that fell free is filled now, not at the next round.
+    fn settle(&mut self, now: Time) {
+        if self.life == Life::Stopping {
+            return;
+        }
+        if std::mem::take(&mut self.slots_changed) {
+            self.fill_slots(now);
+        }
+        if std::mem::take(&mut self.blocks_freed) {
+            for peer in self.peers.keys() {
+                self.fill_requests(now, peer);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        if self.life == Life::Stopping {
+            return;
+        }
+        self.check_time_outs(now);
+        self.request_metadata(now);
+        self.dial(now);
+        if self.is_leeching() && self.peers.len() == 0 && self.candidates.half_open() == 0 {
+            self.announcer.lonely(now);
+        }
+        self.check_stay(now);
+        // Pauses end by the clock alone.
+        self.blocks_freed = true;
+    }
+
+    fn check_complete(&mut self, now: Time, announce: bool) {
+        let Some(content) = self.content() else { return };
+        if !self.is_leeching() || !content.picker.is_complete() {
+            return;
+        }
+        let whole = content.picker.have().is_all();
+        self.life = Life::Complete { since: now, uploaded: self.uploaded.total(), fulfilled: false };
+        if announce && whole {
+            self.announcer.completed(now);
+            self.announce_if_due(now);
+        }
+        self.notify(Event::Complete);
+        for (key, _) in
+            self.peers.iter().filter(|(_, peer)| peer.is_seed()).map(|(k, p)| (k, p.addr)).collect::<Vec<_>>()
+        {
+            self.disconnect(now, key, Reason::BothSeeds);
+        }
+        self.slots_changed = true;
+        self.check_stay(now);
+    }
+
+    /// Whether what the user asked for after completion is fulfilled.
+    fn check_stay(&mut self, now: Time) {
+        let Life::Complete { since, uploaded, fulfilled: false } = self.life else { return };
+        let given = self.uploaded.total() - uploaded;
+        let done = match self.config.stay {
+            Stay::Leave { linger: false } => true,
+            Stay::Leave { linger: true } => {
+                let piece_length =
+                    self.content().map_or(0, |content| u64::from(content.info.layout().piece_length()));
+                // Those that lack something have a moment to say that they want it from us.
+                let early = now - since < LINGER_PATIENCE;
+                let wanted =
+                    self.peers.iter().any(|(_, peer)| !peer.is_seed() && (early || peer.upload.interested));
+                !wanted || given >= LINGER_PIECES * piece_length || now - since >= LINGER_LIMIT
+            }
+            Stay::Seed { ratio, time } => {
+                let goal = ratio.map(|ratio| ratio * self.bytes_total as f64);
+                goal.is_some_and(|goal| self.uploaded.total() as f64 >= goal)
+                    || time.is_some_and(|time| now - since >= time)
+            }
+        };
+        if done {
+            self.life = Life::Complete { since, uploaded, fulfilled: true };
+            self.notify(Event::Fulfilled);
+        }
+    }
+
+    fn announce_if_due(&mut self, now: Time) {
+        if let Some(announcement) = self.announcer.poll(now) {
+            self.announce(announcement);
+        }
+    }
+
+    fn announce(&mut self, announcement: Announcement) {
+        let left = self.content().map_or(u64::MAX, |content| {
+            let layout = content.info.layout();
+            let have = content.picker.have();
+            let missing = layout.pieces().filter(|&piece| !have.has(piece));
+            missing.map(|piece| u64::from(layout.piece_size(piece))).sum()
+        });
+        let request = AnnounceRequest {
+            info_hash: self.config.info_hash,
+            peer_id: self.config.peer_id,
+            port: self.config.listen_port,
+            uploaded: self.uploaded.total(),
+            downloaded: self.downloaded.total(),
+            left,
+            event: announcement.event,
+            numwant: Some(announcement.numwant),
+            // One key a run, so that the tracker knows us again behind another address.
+            key: Some(self.config.seed as u32),
+            tracker_id: announcement.tracker_id,
+        };
+        self.actions.push_back(Action::Announce {
+            tracker: announcement.tracker,
+            url: announcement.url,
+            request,
+        });
+    }
+}

@@ -1,0 +1,218 @@
+//! What goes into a [`Torrent`](super::Torrent) beside messages, and what comes out of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use torrent_format::announce::AnnounceRequest;
+use torrent_format::{PeerId, PieceIndex};
+
+use super::announcer::TrackerId;
+use super::peers::PeerKey;
+use crate::wire::{BlockRequest, Capabilities, Message};
+
+/// Who dialled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// They did.
+    Incoming,
+    /// We did.
+    Outgoing,
+}
+
+/// A connection whose handshakes are done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connected {
+    /// The other end of the socket.
+    pub addr: SocketAddr,
+    /// Who dialled.
+    pub direction: Direction,
+    /// What the peer's handshake offers.
+    pub capabilities: Capabilities,
+    /// What the peer calls itself.
+    pub peer_id: PeerId,
+}
+
+/// Where an address came from. It decides what may be dialled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PeerSource {
+    /// The user named it (`--peer`, `x.pe`): always welcome.
+    Given,
+    /// A tracker.
+    Tracker {
+        /// The tracker itself is at a loopback or private address, so such peers are a normal answer.
+        local: bool,
+    },
+}
+
+/// Something for the owner to do.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Dial, shake hands, then [`Torrent::handle_connected`] or [`Torrent::handle_connect_failed`].
+    Connect(SocketAddr),
+    /// Close. The torrent has forgotten the peer already; no [`Torrent::handle_disconnected`] is due.
+    Disconnect(PeerKey, Reason),
+    /// Send.
+    Send(PeerKey, Message),
+    /// Read these bytes (they lie within a piece that we have) and send them as a `piece` message; then
+    /// [`Torrent::handle_block_sent`], or [`Torrent::handle_read_failed`].
+    SendBlock(PeerKey, BlockRequest),
+    /// Take back a [`Action::SendBlock`] if it has not left yet; if it has not, no `handle_block_sent` is due and
+    /// [`Torrent::handle_block_dropped`] is instead.
+    DropBlock(PeerKey, BlockRequest),
+    /// Hash this piece, all of whose blocks were kept, then [`Torrent::handle_verified`].
+    Verify {
+        /// Which.
+        piece: PieceIndex,
+        /// The digest of each block is wanted even if the piece is good: an earlier copy was bad.
+        digests: bool,
+    },
+    /// Tell a tracker, then [`Torrent::handle_announce_reply`] with the same tracker.
+    Announce {
+        /// Which tracker of ours.
+        tracker: TrackerId,
+        /// Its URL.
+        url: Arc<str>,
+        /// What to say.
+        request: AnnounceRequest,
+    },
+    /// The info has come from peers and its hash is right. The owner reads it, looks at what is on disk, then calls
+    /// [`Torrent::handle_info`]; if it can't be read, it stops.
+    Info(Vec<u8>),
+    /// For the user.
+    Notify(Event),
+}
+
+/// Why a connection is closed or was never made: a closed list, so that tests can match it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is us.
+    #[error("connected to ourselves")]
+    Ourselves,
+    /// We are connected to this peer already.
+    #[error("connected already")]
+    Duplicate,
+    /// The peer was banned.
+    #[error("banned for bad data")]
+    Banned,
+    /// No room.
+    #[error("too many connections")]
+    TooMany,
+    /// Both sides have everything.
+    #[error("neither side needs the other")]
+    BothSeeds,
+    /// Nothing was heard.
+    #[error("silent for too long")]
+    Silent,
+    /// A message was outside the protocol.
+    #[error("protocol error: {0}")]
+    Misbehaved(Misbehaviour),
+    /// We are leaving.
+    #[error("stopping")]
+    Stopping,
+}
+
+/// What a peer did wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// Bitfield of the wrong length, or spare bits set.
+    #[error("bad bitfield")]
+    BadBitfield,
+    /// A piece number beyond the torrent.
+    #[error("piece number out of range")]
+    PieceOutOfRange,
+    /// A request beyond its piece, of no bytes, or too long.
+    #[error("bad request")]
+    BadRequest,
+    /// More requests than we said we keep.
+    #[error("too many requests")]
+    RequestFlood,
+    /// Blocks that were never asked for, again and again.
+    #[error("blocks that nobody asked for")]
+    UnwantedBlocks,
+    /// Many more messages than anybody needs.
+    #[error("message flood")]
+    Flood,
+    /// Fast extension messages without the bit.
+    #[error("fast messages without the fast extension")]
+    FastNotOffered,
+    /// Extended messages without the bit, or before the extension handshake.
+    #[error("bad extension message")]
+    BadExtension,
+    /// A message of a protocol version that this torrent does not have.
+    #[error("message of another protocol version")]
+    WrongVersion,
+}
+
+/// Why an announce failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnnounceFailure {
+    /// One line for the user.
+    pub message: String,
+    /// The tracker wants to be asked again after this time (BEP 31).
+    pub retry_after: Option<Duration>,
+}
+
+/// How hashing a piece ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verification {
+    /// The hash is right. With a digest a block if they were asked for.
+    Good(Option<Vec<u64>>),
+    /// The hash is wrong: with a digest of each block. The owner has thrown the data away.
+    Bad(Vec<u64>),
+    /// Blocks of it are missing here, by nobody's fault: it is to be fetched again.
+    Lost,
+}
+
+/// What to do with a block that has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Hand it to the disk.
+    Keep,
+    /// Throw it away.
+    Discard,
+}
+
+/// News for the user.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer is connected.
+    PeerConnected(SocketAddr),
+    /// A peer is gone.
+    PeerDisconnected(SocketAddr, Option<Reason>),
+    /// A peer sent bad data and is not spoken to any more.
+    PeerBanned(SocketAddr),
+    /// A piece is verified.
+    PieceVerified(PieceIndex),
+    /// A piece did not match its hash.
+    PieceFailed(PieceIndex),
+    /// A tracker answered.
+    TrackerReplied {
+        /// Which.
+        url: Arc<str>,
+        /// How many peers it gave.
+        peers: usize,
+        /// Seeds in the swarm, by its account.
+        seeds: Option<u32>,
+        /// Leechers in the swarm, by its account.
+        leechers: Option<u32>,
+        /// For the user.
+        warning: Option<String>,
+    },
+    /// A tracker failed.
+    TrackerFailed {
+        /// Which.
+        url: Arc<str>,
+        /// Why.
+        message: String,
+        /// When it is asked again.
+        retry_in: Duration,
+    },
+    /// Every wanted piece is verified.
+    Complete,
+    /// What [`Config::stay`] asks for is fulfilled: the owner may stop.
+    Fulfilled,
+}

@@ -1,0 +1,313 @@
+//! Whom to upload to: tit-for-tat (BEP 3, "Choking and optimistic unchoking"; Cohen 2003).
+//!
+//! Upload goes to few peers at a time, the *unchoked*. While we lack pieces, the slots go to those that gave us most lately: who
+//! gives, gets. One slot goes round among all others, whatever they gave, so that a newcomer gets a first taste and we find
+//! better partners: the *optimistic unchoke*. Once we have everything there is nothing to get back, and the slots go round in turns
+//! of equal length, so that a fast peer gains nothing by being fast (Legout et al. 2006, the seed state).
+//!
+//! Two clocks: every [`ROUND`] all slots are judged anew, and between rounds a slot that falls free is filled at once. Waiting for
+//! the next round would cost a swarm up to ten seconds for each generation of peers.
+//!
+//! This file decides; it sees peers only as [`View`]s, and its tests are scenarios of these.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Time;
+use super::peers::PeerKey;
+use super::slots::{Round, Slots};
+
+/// How often the slots are judged (BEP 3).
+pub(super) const ROUND: Duration = Duration::from_secs(10);
+
+/// Rounds that one optimistic unchoke lasts: 30 s, long enough for it to give something back (BEP 3).
+const OPTIMISTIC_ROUNDS: u32 = 3;
+
+/// How long a peer keeps its slot at a seed while others wait. Short, so that soon many have something that others lack; who loses its
+/// slot may finish its piece.
+const SEED_TURN: Duration = Duration::from_secs(10);
+
+/// A peer that holds a slot keeps it unless another gave this much more, in tenths: two that give alike must not take turns every round.
+const INCUMBENT_TENTHS: u64 = 11;
+
+/// A peer as the choker sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub(super) key: PeerKey,
+    /// It wants something from us.
+    pub(super) interested: bool,
+    /// It holds a slot.
+    pub(super) unchoked: bool,
+    /// When it got or lost its slot; `None`: it never had one.
+    pub(super) changed: Option<Time>,
+    pub(super) connected: Time,
+    /// Bytes that it gave us over the last [`super::rate::WINDOW_SECONDS`].
+    pub(super) gave: u64,
+    /// It keeps us waiting for what it owes.
+    pub(super) snubs: bool,
+    /// It holds a slot, and we have nothing to send to it.
+    pub(super) idle: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Choker {
+    slots: Slots,
+    optimistic: Option<PeerKey>,
+    round: u32,
+    rng: fastrand::Rng,
+    off: bool,
+}
+
+impl Choker {
+    pub(super) fn new(upload_limit: Option<u64>, seed: u64) -> Self {
+        Self {
+            slots: Slots::new(upload_limit),
+            optimistic: None,
+            round: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            off: false,
+        }
+    }
+
+    /// For experiments: slots go to whoever is there, and stay.
+    pub(super) fn switch_off(&mut self) {
+        self.off = true;
+    }
+
+    /// Judges all slots: who is to hold one now. `sent`: bytes that left since the round before.
+    pub(super) fn judge(&mut self, now: Time, views: &[View], sent: u64, seeding: bool) -> BTreeSet<PeerKey> {
+        self.fit_slots(views, sent, seeding);
+        self.round += 1;
+        if self.off {
+            return self.fill(now, views, seeding);
+        }
+        let mut chosen = if seeding { self.turns(now, views) } else { self.reciprocate(views) };
+        let spare = self.slots.count(seeding).saturating_sub(chosen.len());
+        chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
+        chosen
+    }
+
+    /// Something changed between rounds: those that hold a slot and want it, and for every free slot whoever waits. Who lost
+    /// interest for a moment keeps its slot while nobody else wants it.
+    pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
+        let mut chosen: BTreeSet<_> =
+            views.iter().filter(|v| v.unchoked && v.interested).map(|v| v.key).collect();
+        let spare = self.slots.count(seeding).saturating_sub(chosen.len());
+        if spare > 0 {
+            chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
+        }
+        let spare = self.slots.count(seeding).saturating_sub(chosen.len());
+        chosen.extend(views.iter().filter(|v| v.unchoked && !v.interested).map(|v| v.key).take(spare));
+        chosen
+    }
+
+    /// While downloading: the best givers, and one optimistic unchoke.
+    fn reciprocate(&mut self, views: &[View]) -> BTreeSet<PeerKey> {
+        let mut givers: Vec<_> = views.iter().filter(|v| v.interested && v.gave > 0 && !v.snubs).collect();
+        givers.sort_by_key(|v| {
+            std::cmp::Reverse(if v.unchoked { v.gave * INCUMBENT_TENTHS / 10 } else { v.gave })
+        });
+        let mut chosen: BTreeSet<_> =
+            givers.iter().take(self.slots.count(false) - 1).map(|v| v.key).collect();
+        let eligible = |v: &&View| v.interested && !chosen.contains(&v.key);
+        let keeps = self
+            .optimistic
+            .is_some_and(|key| views.iter().any(|v| v.key == key && v.unchoked && eligible(&v)));
+        if !keeps || self.round.is_multiple_of(OPTIMISTIC_ROUNDS) {
+            // Whoever has waited longest; a newcomer has waited since for ever, so its first taste comes soon.
+            self.optimistic = views
+                .iter()
+                .filter(eligible)
+                .min_by_key(|v| (v.unchoked, v.changed, v.connected))
+                .map(|v| v.key);
+        }
+        chosen.extend(self.optimistic);
+        chosen
+    }
+
+    /// While seeding: whoever has a turn left.
+    fn turns(&self, now: Time, views: &[View]) -> BTreeSet<PeerKey> {
+        let mut holders: Vec<_> = views
+            .iter()
+            .filter(|v| v.unchoked && v.interested && v.changed.is_some_and(|since| now - since < SEED_TURN))
+            .collect();
+        holders.sort_by_key(|v| std::cmp::Reverse(v.changed));
+        holders.iter().take(self.slots.count(true)).map(|v| v.key).collect()
+    }
+
+    /// Who gets a free slot, best first.
+    fn waiting(
+        &mut self,
+        now: Time,
+        views: &[View],
+        chosen: &BTreeSet<PeerKey>,
+        seeding: bool,
+    ) -> Vec<PeerKey> {
+        let mut waiting: Vec<_> =
+            views.iter().filter(|v| v.interested && !chosen.contains(&v.key)).copied().collect();
+        self.rng.shuffle(&mut waiting);
+        let since = |v: &View| match v.changed {
+            // It holds a slot whose turn is over: only if nobody else wants it.
+            Some(_) if v.unchoked => Time(now.0 + Duration::from_secs(1)),
+            Some(choked) => choked,
+            None => Time::default(),
+        };
+        waiting.sort_by_key(|v| (!seeding && v.snubs, if seeding { 0 } else { u64::MAX - v.gave }, since(v)));
+        waiting.iter().map(|v| v.key).collect()
+    }
+
+    fn fit_slots(&mut self, views: &[View], sent: u64, seeding: bool) {
+        let holders = || views.iter().filter(|v| v.unchoked && v.interested);
+        let round = Round {
+            held: holders().count(),
+            idle: holders().filter(|v| v.idle).count(),
+            wanted: views.iter().any(|v| v.interested && !v.unchoked),
+            sent,
+        };
+        self.slots.judge(round, seeding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots while downloading, and while seeding.
+    const LEECHING: usize = 4;
+    const SEEDING: u32 = 3;
+
+    fn at(seconds: u64) -> Time {
+        Time(Duration::from_secs(seconds))
+    }
+
+    fn peer(number: u32, gave: u64) -> View {
+        View {
+            key: PeerKey::for_test(number),
+            interested: true,
+            unchoked: false,
+            changed: None,
+            connected: at(0),
+            gave,
+            snubs: false,
+            idle: false,
+        }
+    }
+
+    fn keys(numbers: impl IntoIterator<Item = u32>) -> BTreeSet<PeerKey> {
+        numbers.into_iter().map(PeerKey::for_test).collect()
+    }
+
+    /// Gives the chosen their slots, as the torrent would.
+    fn apply(views: &mut [View], chosen: &BTreeSet<PeerKey>, now: Time) {
+        for view in views {
+            let unchoke = chosen.contains(&view.key);
+            if view.unchoked != unchoke {
+                (view.unchoked, view.changed) = (unchoke, Some(now));
+            }
+        }
+    }
+
+    #[test]
+    fn who_gives_most_gets_and_one_other_has_a_chance() {
+        let views: Vec<_> = (0..10).map(|n| peer(n, u64::from(n) * 1_000)).collect();
+        let chosen = Choker::new(None, 1).judge(at(10), &views, 0, false);
+        assert_eq!(chosen.len(), LEECHING);
+        assert!(chosen.is_superset(&keys(7..10)), "{chosen:?}");
+    }
+
+    #[test]
+    fn who_wants_nothing_takes_no_slot() {
+        let mut views: Vec<_> = (0..3).map(|n| peer(n, 1_000)).collect();
+        views[2].interested = false;
+        assert_eq!(Choker::new(None, 1).judge(at(10), &views, 0, false), keys(0..2));
+    }
+
+    #[test]
+    fn who_takes_and_keeps_us_waiting_loses_its_slot() {
+        let mut views: Vec<_> = (0..8).map(|n| peer(n, 1_000)).collect();
+        views[0] = View { snubs: true, unchoked: true, changed: Some(at(0)), gave: 9_000, ..views[0] };
+        assert!(!Choker::new(None, 1).judge(at(10), &views, 0, false).contains(&PeerKey::for_test(0)));
+    }
+
+    #[test]
+    fn the_optimistic_slot_visits_everyone() {
+        let mut views: Vec<_> = (0..12).map(|n| peer(n, if n < 4 { 1_000_000 } else { 0 })).collect();
+        let mut choker = Choker::new(None, 1);
+        let mut visited = BTreeSet::new();
+        for round in 1..=3 * 8 {
+            let chosen = choker.judge(at(round * 10), &views, 0, false);
+            visited.extend(chosen.iter().copied());
+            apply(&mut views, &chosen, at(round * 10));
+        }
+        assert_eq!(visited, keys(0..12));
+    }
+
+    #[test]
+    fn two_that_give_alike_do_not_take_turns() {
+        let mut views: Vec<_> = (0..8).map(|n| peer(n, 100_000)).collect();
+        let mut choker = Choker::new(None, 1);
+        let first = choker.judge(at(10), &views, 0, false);
+        apply(&mut views, &first, at(10));
+        // The others gave a little more this round.
+        for view in views.iter_mut().filter(|view| !view.unchoked) {
+            view.gave += 5_000;
+        }
+        let second = choker.judge(at(20), &views, 0, false);
+        assert_eq!(first.intersection(&second).count(), LEECHING);
+    }
+
+    #[test]
+    fn a_slot_that_falls_free_is_filled_at_once() {
+        let mut views: Vec<_> = (0..5).map(|n| peer(n, 1_000 - u64::from(n))).collect();
+        let mut choker = Choker::new(None, 1);
+        let chosen = choker.judge(at(10), &views, 0, false);
+        apply(&mut views, &chosen, at(10));
+        let leaver = *chosen.first().unwrap();
+        let waiting: BTreeSet<_> = views.iter().map(|v| v.key).filter(|key| !chosen.contains(key)).collect();
+        views.retain(|view| view.key != leaver);
+        let filled = choker.fill(at(11), &views, false);
+        assert_eq!(filled.len(), LEECHING);
+        assert!(filled.is_superset(&waiting));
+    }
+
+    #[test]
+    fn who_loses_interest_keeps_its_slot_until_another_wants_it() {
+        let mut views: Vec<_> = (0..SEEDING).map(|n| peer(n, 0)).collect();
+        let mut choker = Choker::new(None, 1);
+        let chosen = choker.fill(at(1), &views, true);
+        apply(&mut views, &chosen, at(1));
+        views[0].interested = false;
+        assert!(choker.fill(at(2), &views, true).contains(&PeerKey::for_test(0)));
+        views.push(peer(99, 0));
+        assert!(choker.fill(at(3), &views, true) == keys((1..SEEDING).chain([99])));
+    }
+
+    #[test]
+    fn a_seed_serves_everyone_in_turns_however_fast_they_are() {
+        let mut views: Vec<_> = (0..15).map(|n| peer(n, 0)).collect();
+        let mut choker = Choker::new(None, 1);
+        let mut seconds = [0_u64; 15];
+        for round in 1..=90 {
+            let chosen = choker.judge(at(round * 10), &views, 0, true);
+            assert!(chosen.len() >= SEEDING as usize);
+            apply(&mut views, &chosen, at(round * 10));
+            for (view, seconds) in views.iter().zip(&mut seconds) {
+                *seconds += if view.unchoked { 10 } else { 0 };
+            }
+        }
+        let (least, most) = (seconds.iter().min().unwrap(), seconds.iter().max().unwrap());
+        assert!(most - least <= 60, "{seconds:?}");
+    }
+
+    #[test]
+    fn a_seed_lets_peers_stay_while_nobody_waits() {
+        let mut views: Vec<_> = (0..3).map(|n| peer(n, 0)).collect();
+        let mut choker = Choker::new(None, 1);
+        for round in 1..20 {
+            let chosen = choker.judge(at(round * 10), &views, 0, true);
+            assert_eq!(chosen, keys(0..3));
+            apply(&mut views, &chosen, at(round * 10));
+        }
+        assert!(views.iter().all(|view| view.changed == Some(at(10))));
+    }
+}

@@ -1,0 +1,77 @@
+//! What a torrent is told at its start.
+
+use std::time::Duration;
+
+use torrent_format::{Bitfield, Info, InfoHash, PeerId};
+
+/// What the torrent is when it starts.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Only its hash is known: the info comes from peers (BEP 9).
+    Magnet,
+    /// Its info is known.
+    Known {
+        /// The info.
+        info: Info,
+        /// Pieces that are there, verified.
+        have: Bitfield,
+        /// Pieces that are wanted.
+        wanted: Bitfield,
+    },
+}
+
+/// How long to stay once every wanted piece is there.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Stay {
+    /// Leave, but upload a little first while somebody wants it (see [`LINGER_LIMIT`]) if `linger`.
+    Leave {
+        /// Upload two pieces' worth, or until nobody wants anything, or [`LINGER_LIMIT`].
+        linger: bool,
+    },
+    /// Until one of these is reached, or for ever.
+    Seed {
+        /// Uploaded bytes over the size of the wanted files.
+        ratio: Option<f64>,
+        /// Time since completion.
+        time: Option<Duration>,
+    },
+}
+
+/// The longest that a finished downloader stays on only to give something back.
+pub const LINGER_LIMIT: Duration = Duration::from_secs(10);
+
+/// What does not change while a torrent runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which torrent.
+    pub info_hash: InfoHash,
+    /// Who we are.
+    pub peer_id: PeerId,
+    /// Where we listen; goes to trackers and into the extension handshake.
+    pub listen_port: u16,
+    /// For all that is chosen at random. The same seed and the same events give the same actions.
+    pub seed: u64,
+    /// Connections, at most.
+    pub max_peers: usize,
+    /// Bytes a second that the owner lets us upload, if it limits us.
+    pub upload_limit: Option<u64>,
+    /// Trackers in tiers (BEP 12).
+    pub trackers: Vec<Vec<String>>,
+    /// What to do after the last piece.
+    pub stay: Stay,
+    /// Pieces in order rather than rarest first.
+    pub sequential: bool,
+    /// Policies switched off, for experiments.
+    pub ablation: Ablation,
+}
+
+/// Switches for experiments: what a swarm loses without a policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ablation {
+    /// Pick pieces at random instead of rarest first.
+    pub random_picker: bool,
+    /// Unchoke whoever is interested, up to the slots, by chance.
+    pub no_choker: bool,
+    /// Never ask two peers for one block.
+    pub no_endgame: bool,
+}

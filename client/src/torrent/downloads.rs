@@ -1,0 +1,302 @@
+//! From peers to us: interest, requests, blocks, hashes, blame, and the info dictionary.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use torrent_format::{Block, PieceIndex};
+
+use super::action::{Action, Event, Misbehaviour, Reason, Verdict, Verification};
+use super::blame::Culprit;
+use super::metadata::Progress;
+use super::peer::Outstanding;
+use super::peers::PeerKey;
+use super::picker::{Asker, Receipt};
+use super::time::Time;
+use super::{Life, Phase, Torrent};
+use crate::wire::ut_metadata::MetadataMessage;
+use crate::wire::{BlockRequest, Message};
+
+/// A peer that owes us blocks and sends none for so long is snubbing us: what it owes is asked of others, and it is asked for one block at a time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Blocks that nobody asked for, before the peer is dropped.
+const MAX_UNWANTED: u32 = 3;
+
+/// Rejects in a row, before the peer is left alone for [`REJECT_PAUSE`]: asking again at once would only be rejected again.
+const MAX_REJECTS: u32 = 16;
+const REJECT_PAUSE: Duration = Duration::from_secs(10);
+
+/// In the endgame another peer is asked for a block only if it will likely be this much sooner, so that the relief is worth a duplicate.
+const RELIEF: Duration = Duration::from_secs(1);
+
+impl Torrent {
+    /// Says whether we want anything from this peer, if that changed.
+    pub(super) fn show_interest(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let interested = peer.download.needed > 0;
+        if peer.download.interested != interested {
+            peer.download.interested = interested;
+            self.send(now, key, if interested { Message::Interested } else { Message::NotInterested });
+        }
+    }
+
+    /// Asks this peer for as much as its pipeline has room for.
+    pub(super) fn fill_requests(&mut self, now: Time, key: PeerKey) {
+        let Self { peers, phase: Phase::Content(content), life: Life::Leeching, .. } = &mut *self else {
+            return;
+        };
+        let Some(peer) = peers.get(key) else { return };
+        let download = &peer.download;
+        if download.needed == 0 || (download.choked && download.allowed_fast.is_empty()) {
+            return;
+        }
+        let mut requests = Vec::new();
+        for more in 1..=download.room(now) {
+            let Some(pieces) = peer.field() else { return };
+            let asker = Asker {
+                key,
+                pieces,
+                only: download.choked.then_some(&download.allowed_fast),
+                current: requests.last().map(|block: &Block| block.piece).or(download.current),
+                is_seed: peer.is_seed(),
+            };
+            let expected = download.expected(now, more) * 2 + RELIEF;
+            let slower =
+                |holder| peers.get(holder).is_none_or(|other| other.download.expected(now, 0) > expected);
+            let Some(block) = content.picker.pick(now, asker, slower) else { break };
+            if peer.capabilities.fast && download.is_taken_back(now, block) {
+                // It has yet to answer the cancel (BEP 6), and we could not tell that answer from the one to a new request.
+                content.picker.release(block, key);
+                break;
+            }
+            requests.push(block);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.download.outstanding.is_empty() {
+            // The time-out counts from the first request of a series.
+            peer.download.last_block = now;
+        }
+        if let Some(last) = requests.last() {
+            peer.download.current = Some(last.piece);
+        }
+        peer.download.outstanding.extend(requests.iter().map(|&block| Outstanding { block, at: now }));
+        for block in requests {
+            self.send(now, key, Message::Request(block.into()));
+        }
+    }
+
+    pub(super) fn block_received(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        request: BlockRequest,
+    ) -> Result<Verdict, Misbehaviour> {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &mut self.phase) else {
+            return Ok(Verdict::Discard);
+        };
+        peer.last_heard = now;
+        let bytes = u64::from(request.length);
+        self.downloaded.add(now, bytes);
+        let block = content.info.layout().check_block(request.index, request.begin, request.length);
+        let asked = block
+            .and_then(|block| peer.download.settle(block).map(|outstanding| (block, Some(outstanding.at))));
+        let late = || block.filter(|&block| peer.download.settle_late(now, block)).map(|block| (block, None));
+        let Some((block, asked_at)) = asked.or_else(late) else {
+            peer.download.unwanted += 1;
+            return if peer.download.unwanted >= MAX_UNWANTED {
+                Err(Misbehaviour::UnwantedBlocks)
+            } else {
+                Ok(Verdict::Discard)
+            };
+        };
+        peer.download.meter.add(now, bytes);
+        peer.download.last_block = now;
+        peer.download.snubs = false;
+        peer.download.rejects = 0;
+        if let Some(asked_at) = asked_at {
+            peer.download.pipeline.block_received(now, now - asked_at, &peer.download.meter);
+        }
+        let receipt = content.picker.received(block, key, peer.culprit());
+        self.fill_requests(now, key);
+        let Receipt::New { whole, others } = receipt else { return Ok(Verdict::Discard) };
+        for other in others {
+            self.relieve(now, other, block);
+        }
+        if whole {
+            let digests = self.blame.is_open(block.piece);
+            self.actions.push_back(Action::Verify { piece: block.piece, digests });
+        }
+        Ok(Verdict::Keep)
+    }
+
+    /// Another peer was faster.
+    fn relieve(&mut self, now: Time, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(outstanding) = peer.download.settle(block) {
+            peer.download.take_back(now, outstanding);
+            self.send(now, key, Message::Cancel(block.into()));
+            self.fill_requests(now, key);
+        }
+    }
+
+    /// The peer chokes us. Without the fast extension that takes back all we asked for; with it each request is rejected by name.
+    pub(super) fn choked(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.download.choked = true;
+        peer.download.pipeline.choked();
+        let Phase::Content(content) = &mut self.phase else { return };
+        if !peer.capabilities.fast {
+            for outstanding in peer.download.take_back_all(now) {
+                content.picker.release(outstanding.block, key);
+                self.blocks_freed = true;
+            }
+        }
+        content.picker.disown(key);
+    }
+
+    pub(super) fn rejected(&mut self, now: Time, key: PeerKey, request: BlockRequest) {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &mut self.phase) else {
+            return;
+        };
+        let block = content.info.layout().check_block(request.index, request.begin, request.length);
+        if block.is_some_and(|block| peer.download.settle_late(now, block)) {
+            // The answer to a cancel.
+            return;
+        }
+        let Some(outstanding) = block.and_then(|block| peer.download.settle(block)) else { return };
+        content.picker.release(outstanding.block, key);
+        // A choke rejects all at once: others are asked when the last of it is heard, or at the next tick.
+        self.blocks_freed |= peer.download.outstanding.is_empty();
+        if peer.download.choked {
+            peer.download.allowed_fast.remove(&outstanding.block.piece);
+            content.picker.disown(key);
+            return;
+        }
+        peer.download.rejects += 1;
+        if peer.download.rejects >= MAX_REJECTS {
+            peer.download.paused_until = now + REJECT_PAUSE;
+            content.picker.disown(key);
+        }
+    }
+
+    /// Takes back what a peer has owed for too long.
+    pub(super) fn check_requests(&mut self, now: Time, key: PeerKey) {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &mut self.phase) else {
+            return;
+        };
+        if peer.download.outstanding.is_empty() || now - peer.download.last_block < REQUEST_TIMEOUT {
+            return;
+        }
+        let taken_back = peer.download.take_back_all(now);
+        for outstanding in &taken_back {
+            content.picker.release(outstanding.block, key);
+        }
+        content.picker.disown(key);
+        peer.download.snubs = !peer.download.choked;
+        peer.download.pipeline.snubbed();
+        // Others first: if they can take all of it, it is asked for nothing until it shows signs of life.
+        peer.download.paused_until = now + REQUEST_TIMEOUT / 4;
+        for outstanding in taken_back {
+            // Or it would send them all the same, once it gets there.
+            self.send(now, key, Message::Cancel(outstanding.block.into()));
+        }
+        self.blocks_freed = true;
+        self.slots_changed = true;
+    }
+
+    pub(super) fn piece_hashed(&mut self, now: Time, piece: PieceIndex, outcome: Verification) {
+        let Phase::Content(content) = &mut self.phase else { return };
+        match outcome {
+            Verification::Good(digests) => {
+                if !content.picker.verified(piece) {
+                    return;
+                }
+                self.bytes_done += u64::from(content.info.layout().piece_size(piece));
+                self.notify(Event::PieceVerified(piece));
+                self.piece_gained(now, piece);
+                for liar in digests.map(|digests| self.blame.passed(piece, &digests)).unwrap_or_default() {
+                    self.ban(now, liar);
+                }
+                self.check_complete(now, true);
+            }
+            Verification::Bad(digests) => {
+                self.wasted += u64::from(content.info.layout().piece_size(piece));
+                let senders = content.picker.senders(piece);
+                let culprits: BTreeSet<_> = senders.iter().copied().collect();
+                let suspects = self
+                    .peers
+                    .iter()
+                    .filter(|(_, peer)| culprits.contains(&peer.culprit()))
+                    .map(|(key, _)| key);
+                let suspects = suspects.collect();
+                content.picker.failed(now, piece, suspects);
+                self.notify(Event::PieceFailed(piece));
+                if let Some(liar) = self.blame.failed(piece, senders, digests) {
+                    self.ban(now, liar);
+                }
+                self.blocks_freed = true;
+            }
+            Verification::Lost => {
+                content.picker.restart(piece);
+                self.blocks_freed = true;
+            }
+        }
+    }
+
+    /// Tells the others, and loses interest in those that had nothing else.
+    fn piece_gained(&mut self, now: Time, piece: PieceIndex) {
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            peer.download.allowed_fast.remove(&piece);
+            if peer.has(piece) {
+                peer.download.needed -= 1;
+                self.show_interest(now, key);
+            }
+            // Those that have this piece are told too: it is how they learn that we are a seed in the end. Only to a seed it is no news.
+            if self.peers.get(key).is_some_and(|peer| !peer.is_seed()) {
+                self.send(now, key, Message::Have(piece.get()));
+            }
+        }
+    }
+
+    fn ban(&mut self, now: Time, liar: Culprit) {
+        self.blame.ban(liar);
+        self.notify(Event::PeerBanned(liar.addr));
+        let keys: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| self.blame.is_banned(peer.addr, Some(peer.peer_id)))
+            .map(|(k, _)| k)
+            .collect();
+        for key in keys {
+            self.disconnect(now, key, Reason::Banned);
+        }
+    }
+
+    // -- the info dictionary
+
+    pub(super) fn request_metadata(&mut self, now: Time) {
+        let Phase::Metadata(fetch) = &mut self.phase else { return };
+        for (key, piece) in fetch.requests(now) {
+            if let Some(id) = self.peers.get(key).and_then(|peer| peer.ut_metadata) {
+                let payload = MetadataMessage::Request { piece }.encode();
+                self.send(now, key, Message::Extended { id, payload });
+            }
+        }
+    }
+
+    pub(super) fn metadata_part(&mut self, now: Time, key: PeerKey, piece: u32, total: u32, data: Vec<u8>) {
+        let (Some(peer), Phase::Metadata(fetch)) = (self.peers.get(key), &mut self.phase) else { return };
+        match fetch.received(key, peer.culprit(), piece, total, data) {
+            Progress::More => self.request_metadata(now),
+            Progress::Whole(info) => {
+                self.phase = Phase::AwaitingInfo;
+                self.actions.push_back(Action::Info(info));
+            }
+            Progress::Lie(liar) => {
+                self.ban(now, liar);
+                self.request_metadata(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What is known of one peer: [`Peer`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PeerId, PieceIndex};
+
+use super::Time;
+use super::action::{Connected, Direction};
+use super::blame::Culprit;
+use super::pipeline::Pipeline;
+use super::rate::Meter;
+use super::stats::PeerStats;
+use crate::wire::{BlockRequest, Capabilities};
+
+/// Requests that we keep for a peer; what we say in `reqq`. More are rejected.
+pub(super) const REQUEST_QUEUE: usize = 500;
+
+/// Blocks that we asked for and then took back are still welcome for this long, since they may have been on their way: through a slow line
+/// that many share, for minutes.
+const GRACE: Duration = Duration::from_secs(300);
+
+/// How many of them are remembered.
+const MAX_TAKEN_BACK: usize = 1_024;
+
+/// Messages other than blocks, requests and haves that a peer may send at once, and more per second. A healthy peer sends some a minute.
+const MESSAGE_BURST: f64 = 2_000.0;
+const MESSAGE_RATE: f64 = 50.0;
+
+/// Bytes that we hand to the owner ahead of the socket: so much at least, and at most; half a second's worth in between. A choke can't take back
+/// what has been handed over and sent.
+const CREDIT: std::ops::RangeInclusive<u64> = 64 * 1024..=2 * 1024 * 1024;
+
+/// What a peer has.
+#[derive(Debug)]
+pub(super) enum Pieces {
+    /// What it said before we knew the torrent's info; checked once we do.
+    Early(Early),
+    /// Checked.
+    Known {
+        field: Bitfield,
+        /// It came with everything, so the picker counts it as a seed rather than piece by piece.
+        as_seed: bool,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    pub(super) field: Option<Vec<u8>>,
+    pub(super) all: bool,
+    pub(super) haves: BTreeSet<u32>,
+}
+
+/// A request of ours that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    pub(super) block: Block,
+    pub(super) at: Time,
+}
+
+/// From it to us.
+#[derive(Debug)]
+pub(super) struct Download {
+    pub(super) choked: bool,
+    pub(super) interested: bool,
+    /// Pieces that it has and we need. We are interested while there are any.
+    pub(super) needed: u32,
+    pub(super) allowed_fast: BTreeSet<PieceIndex>,
+    pub(super) outstanding: VecDeque<Outstanding>,
+    pub(super) taken_back: VecDeque<Outstanding>,
+    pub(super) pipeline: Pipeline,
+    pub(super) meter: Meter,
+    pub(super) last_block: Time,
+    pub(super) snubs: bool,
+    pub(super) current: Option<PieceIndex>,
+    /// Blocks that nobody asked for.
+    pub(super) unwanted: u32,
+    /// Rejects since the last block, and a pause that they earned.
+    pub(super) rejects: u32,
+    pub(super) paused_until: Time,
+}
+
+/// From us to it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) choked: bool,
+    pub(super) interested: bool,
+    /// When `choked` changed last.
+    pub(super) changed: Option<Time>,
+    pub(super) queue: VecDeque<BlockRequest>,
+    /// Handed to the owner and not sent yet, bytes.
+    pub(super) handed_over: u64,
+    pub(super) meter: Meter,
+    /// The pieces that it may have while choked, and how many blocks more of each: so that a choke can't be lived with.
+    pub(super) allowed_fast: BTreeMap<PieceIndex, u32>,
+    /// The one of them that it may finish because the last choke cut it in two.
+    pub(super) unfinished: Option<PieceIndex>,
+    /// The piece that the last block was of, and how many blocks of it went out in a row.
+    pub(super) at_hand: Option<(PieceIndex, u32)>,
+    /// Requests that were one too many.
+    pub(super) overflow: u32,
+    /// Parts of the metadata that it was given.
+    pub(super) metadata_parts: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) addr: SocketAddr,
+    /// Where it can be dialled, if that is known.
+    pub(super) dial_addr: Option<SocketAddr>,
+    pub(super) direction: Direction,
+    pub(super) peer_id: PeerId,
+    pub(super) capabilities: Capabilities,
+    pub(super) client: Option<String>,
+    pub(super) connected: Time,
+    pub(super) last_heard: Time,
+    pub(super) last_sent: Time,
+    pub(super) pieces: Pieces,
+    pub(super) was_leecher: bool,
+    pub(super) ut_metadata: Option<u8>,
+    pub(super) shook_extensions: bool,
+    pub(super) haves: u64,
+    /// Bitfields, `have all`s and `have none`s that it sent.
+    pub(super) inventories: u32,
+    pub(super) download: Download,
+    pub(super) upload: Upload,
+    allowance: f64,
+    allowance_at: Time,
+}
+
+impl Peer {
+    pub(super) fn new(now: Time, connected: Connected) -> Self {
+        Self {
+            addr: connected.addr,
+            dial_addr: (connected.direction == Direction::Outgoing).then_some(connected.addr),
+            direction: connected.direction,
+            peer_id: connected.peer_id,
+            capabilities: connected.capabilities,
+            client: None,
+            connected: now,
+            last_heard: now,
+            last_sent: now,
+            pieces: Pieces::Early(Early::default()),
+            was_leecher: false,
+            ut_metadata: None,
+            shook_extensions: false,
+            haves: 0,
+            inventories: 0,
+            download: Download {
+                choked: true,
+                interested: false,
+                needed: 0,
+                allowed_fast: BTreeSet::new(),
+                outstanding: VecDeque::new(),
+                taken_back: VecDeque::new(),
+                pipeline: Pipeline::default(),
+                meter: Meter::default(),
+                last_block: now,
+                snubs: false,
+                current: None,
+                unwanted: 0,
+                rejects: 0,
+                paused_until: now,
+            },
+            upload: Upload {
+                choked: true,
+                interested: false,
+                changed: None,
+                queue: VecDeque::new(),
+                handed_over: 0,
+                meter: Meter::default(),
+                allowed_fast: BTreeMap::new(),
+                unfinished: None,
+                at_hand: None,
+                overflow: 0,
+                metadata_parts: 0,
+            },
+            allowance: MESSAGE_BURST,
+            allowance_at: now,
+        }
+    }
+
+    pub(super) fn culprit(&self) -> Culprit {
+        Culprit { addr: self.addr, peer_id: self.peer_id }
+    }
+
+    /// What it has, if we know the torrent.
+    pub(super) fn field(&self) -> Option<&Bitfield> {
+        match &self.pieces {
+            Pieces::Known { field, .. } => Some(field),
+            Pieces::Early(_) => None,
+        }
+    }
+
+    pub(super) fn has(&self, piece: PieceIndex) -> bool {
+        self.field().is_some_and(|field| field.has(piece))
+    }
+
+    pub(super) fn is_seed(&self) -> bool {
+        match &self.pieces {
+            Pieces::Known { field, .. } => field.is_all(),
+            Pieces::Early(early) => early.all,
+        }
+    }
+
+    /// Takes one ordinary message from its allowance; `false`: it talks far too much.
+    pub(super) fn may_say(&mut self, now: Time) -> bool {
+        let earned = (now - self.allowance_at).as_secs_f64() * MESSAGE_RATE;
+        self.allowance = (self.allowance + earned).min(MESSAGE_BURST) - 1.0;
+        self.allowance_at = now;
+        self.allowance >= 0.0
+    }
+
+    pub(super) fn stats(&self) -> PeerStats {
+        PeerStats {
+            addr: self.dial_addr.unwrap_or(self.addr),
+            peer_id: self.peer_id,
+            client: self.client.clone(),
+            downloaded: self.download.meter.total(),
+            uploaded: self.upload.meter.total(),
+            seed: self.is_seed(),
+            was_leecher: self.was_leecher,
+        }
+    }
+}
+
+impl Early {
+    /// Checks what was said against the torrent that it was said about. `None`: it does not fit.
+    pub(super) fn resolve(&self, layout: &Layout) -> Option<Bitfield> {
+        let count = layout.piece_count();
+        let mut field = match &self.field {
+            _ if self.all => Bitfield::all(count),
+            Some(bytes) => Bitfield::from_wire(bytes, count)?,
+            None => Bitfield::none(count),
+        };
+        for &have in &self.haves {
+            field.set(layout.piece(have)?);
+        }
+        Some(field)
+    }
+}
+
+impl Download {
+    /// How many more requests to send now. In batches, since each send is work: none while only a little room is left.
+    pub(super) fn room(&self, now: Time) -> u32 {
+        let depth = self.pipeline.depth();
+        let room = depth.saturating_sub(self.outstanding.len() as u32);
+        if self.paused_until > now || room < (depth / 8).max(1) { 0 } else { room }
+    }
+
+    /// How long this peer will need for what it owes and `more` blocks, by its rate of the last seconds.
+    pub(super) fn expected(&self, now: Time, more: u32) -> Duration {
+        let blocks = self.outstanding.len() as u32 + more;
+        let rate = self.meter.rate(now, 5);
+        if rate == 0 {
+            // Nothing is known: a newcomer is given the benefit of a modem's rate, a silent one is not.
+            let waiting = self.outstanding.front().map_or(Duration::ZERO, |oldest| now - oldest.at);
+            return waiting * 4 + Duration::from_secs(1) * blocks;
+        }
+        Duration::from_secs_f64(f64::from(blocks) * f64::from(BLOCK_LENGTH) / rate as f64)
+    }
+
+    /// Remembers that this request does not count any more, though its block may still come.
+    pub(super) fn take_back(&mut self, now: Time, outstanding: Outstanding) {
+        if self.taken_back.len() >= MAX_TAKEN_BACK {
+            self.taken_back.pop_front();
+        }
+        self.taken_back.push_back(Outstanding { at: now, ..outstanding });
+    }
+
+    /// All requests out of the books.
+    pub(super) fn take_back_all(&mut self, now: Time) -> Vec<Outstanding> {
+        let all: Vec<_> = self.outstanding.drain(..).collect();
+        for &outstanding in &all {
+            self.take_back(now, outstanding);
+        }
+        all
+    }
+
+    /// Crosses this block off what is outstanding; `None` if it was not.
+    pub(super) fn settle(&mut self, block: Block) -> Option<Outstanding> {
+        let at = self.outstanding.iter().position(|o| o.block == block)?;
+        self.outstanding.remove(at)
+    }
+
+    /// Whether this block may still come although its request was taken back.
+    pub(super) fn is_taken_back(&self, now: Time, block: Block) -> bool {
+        self.taken_back.iter().any(|o| o.block == block && now - o.at <= GRACE)
+    }
+
+    /// Whether this block was asked for lately, though it is not outstanding any more.
+    pub(super) fn settle_late(&mut self, now: Time, block: Block) -> bool {
+        while self.taken_back.front().is_some_and(|oldest| now - oldest.at > GRACE) {
+            self.taken_back.pop_front();
+        }
+        let at = self.taken_back.iter().position(|o| o.block == block);
+        at.is_some_and(|at| self.taken_back.remove(at).is_some())
+    }
+}
+
+impl Upload {
+    /// Bytes that may be handed to the owner now.
+    pub(super) fn credit(&self, now: Time) -> u64 {
+        let half_a_second = self.meter.rate(now, 3) / 2;
+        half_a_second.clamp(*CREDIT.start(), *CREDIT.end()).saturating_sub(self.handed_over)
+    }
+
+    /// Whether a request for this piece is heard.
+    pub(super) fn serves(&self, piece: PieceIndex) -> bool {
+        !self.choked || self.allowed_fast.get(&piece).is_some_and(|&blocks| blocks > 0)
+    }
+
+    /// A block of this piece is handed to the owner.
+    pub(super) fn hand_over(&mut self, piece: PieceIndex, bytes: u64) {
+        self.handed_over += bytes;
+        self.at_hand = match self.at_hand {
+            Some((current, blocks)) if current == piece => Some((piece, blocks + 1)),
+            _ => Some((piece, 1)),
+        };
+    }
+
+    /// It holds a slot and we have nothing for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.handed_over == 0
+    }
+}

@@ -1,0 +1,766 @@
+//! Which block to ask a peer for: [`Picker`].
+//!
+//! Rarest first keeps every piece alive in the swarm (Legout et al. 2006: diversity close to ideal). In order:
+//! 1. a block of a piece that is started, the peer's own first: only whole pieces can be traded on. But not while the peer has a
+//!    rarer one that is not: else a seed's upload goes into finishing what many others could finish;
+//! 2. a new piece: at random while we have next to nothing (BEP 3: something to trade, soon), else the rarest; by number if the user
+//!    wants to read along;
+//! 3. in the endgame, when every block is asked for somewhere: one that a slower peer owes us. At most two peers are asked for a
+//!    block, so that the last percent costs next to no duplicates.
+//!
+//! The pieces that are wanted and not started stand in one array, sorted by availability, with the borders of the classes beside it: a
+//! `have` moves one piece over one border, and the rarest is at the front. Within a class the start is random, so that peers
+//! with the same view do not all fetch the same piece.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use torrent_format::{Bitfield, Block, Layout, PieceIndex};
+
+use super::Time;
+use super::blame::Culprit;
+use super::peers::PeerKey;
+
+/// While we have fewer pieces than this, new ones are picked at random (BEP 3; libtorrent's `initial_picker_threshold` is 4 too).
+const RANDOM_FIRST_PIECES: u32 = 4;
+
+/// In the endgame, no block is asked of more peers than this.
+const MAX_REQUESTERS: usize = 2;
+
+/// While so many pieces are started, no other is, however rare: they hold memory.
+const MAX_PARTIALS: usize = 200;
+
+/// How long only peers that had no part in a failed piece may fetch it again. After that anyone may: they could be all there are.
+const SUSPECTS_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What is known of a piece that is started.
+#[derive(Debug)]
+pub(super) struct Partial {
+    blocks: Vec<BlockState>,
+    free: u32,
+    missing: u32,
+    /// All blocks are here, and it is being hashed.
+    verifying: bool,
+    /// An earlier copy was bad: this one comes from one peer, so that a bad copy has one sender.
+    exclusive: Option<Exclusive>,
+}
+
+/// How long one peer may take alone over a piece that failed. After that it is anybody's; digests find a liar still.
+const OWNER_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Exclusive {
+    owner: Option<PeerKey>,
+    suspects: BTreeSet<PeerKey>,
+    since: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum BlockState {
+    Free,
+    Requested([Option<PeerKey>; MAX_REQUESTERS]),
+    Received { from: Culprit },
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) key: PeerKey,
+    pub(super) pieces: &'a Bitfield,
+    /// Only these, since it chokes us (BEP 6).
+    pub(super) only: Option<&'a BTreeSet<PieceIndex>>,
+    /// The piece that it was asked for last.
+    pub(super) current: Option<PieceIndex>,
+    /// It has the whole torrent, so what it alone has must not be fetched twice.
+    pub(super) is_seed: bool,
+}
+
+/// What [`Picker::received`] says of a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Receipt {
+    /// Keep it. `whole`: it was the last of its piece. `others`: peers that were asked for it too.
+    New { whole: bool, others: Vec<PeerKey> },
+    /// We have it, or don't want it.
+    Unneeded,
+}
+
+#[derive(Debug)]
+pub(super) struct Picker {
+    layout: Arc<Layout>,
+    have: Bitfield,
+    wanted: Bitfield,
+    /// How many peers have each piece; those that came with everything are counted in `seeds` instead.
+    availability: Vec<u32>,
+    seeds: u32,
+    /// Pieces that are wanted, missing and not started, ascending by availability.
+    order: Vec<PieceIndex>,
+    /// `order[position[p]] == p`, or `NOWHERE`.
+    position: Vec<u32>,
+    /// `starts[a]` is where pieces of availability `a` start in `order`; the last class ends with it.
+    starts: Vec<u32>,
+    partials: BTreeMap<PieceIndex, Partial>,
+    free_blocks: u32,
+    rng: fastrand::Rng,
+    sequential: bool,
+    random: bool,
+    endgame: bool,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+impl Picker {
+    pub(super) fn new(layout: Arc<Layout>, have: Bitfield, wanted: Bitfield, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut order: Vec<_> = layout.pieces().filter(|&p| wanted.has(p) && !have.has(p)).collect();
+        rng.shuffle(&mut order);
+        let count = layout.piece_count() as usize;
+        let mut position = vec![NOWHERE; count];
+        for (at, piece) in order.iter().enumerate() {
+            position[piece.as_usize()] = at as u32;
+        }
+        Self {
+            have,
+            wanted,
+            availability: vec![0; count],
+            seeds: 0,
+            order,
+            position,
+            starts: vec![0],
+            partials: BTreeMap::new(),
+            free_blocks: 0,
+            rng,
+            sequential: false,
+            random: false,
+            endgame: true,
+            layout,
+        }
+    }
+
+    /// Pieces in order of their number.
+    pub(super) fn set_sequential(&mut self, on: bool) {
+        self.sequential = on;
+    }
+
+    /// For experiments: see [`super::Ablation`].
+    pub(super) fn set_ablation(&mut self, random: bool, endgame: bool) {
+        self.random = random;
+        self.endgame = endgame;
+    }
+
+    // -- what is there
+
+    pub(super) fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Whether every wanted piece is verified.
+    pub(super) fn is_complete(&self) -> bool {
+        self.order.is_empty() && self.partials.is_empty()
+    }
+
+    /// Whether we want this piece and have not verified it.
+    pub(super) fn needs(&self, piece: PieceIndex) -> bool {
+        self.wanted.has(piece) && !self.have.has(piece)
+    }
+
+    /// How many of these pieces we need.
+    pub(super) fn count_needed(&self, pieces: &Bitfield) -> u32 {
+        self.order.iter().chain(self.partials.keys()).filter(|&&piece| pieces.has(piece)).count() as u32
+    }
+
+    /// How many connected peers have this piece.
+    pub(super) fn availability(&self, piece: PieceIndex) -> u32 {
+        self.availability[piece.as_usize()] + self.seeds
+    }
+
+    // -- who has what
+
+    pub(super) fn seed_came(&mut self) {
+        self.seeds += 1;
+    }
+
+    pub(super) fn seed_left(&mut self) {
+        self.seeds -= 1;
+    }
+
+    /// A peer has got this piece.
+    pub(super) fn gained(&mut self, piece: PieceIndex) {
+        let class = self.availability[piece.as_usize()];
+        self.availability[piece.as_usize()] += 1;
+        if self.position[piece.as_usize()] != NOWHERE {
+            self.move_up(piece, class);
+        }
+    }
+
+    /// A peer that had this piece is gone.
+    pub(super) fn lost(&mut self, piece: PieceIndex) {
+        let class = self.availability[piece.as_usize()];
+        self.availability[piece.as_usize()] -= 1;
+        if self.position[piece.as_usize()] != NOWHERE {
+            self.move_down(piece, class);
+        }
+    }
+
+    // -- picking
+
+    /// The next block to ask this peer for, marked as asked. `slower(holder)`: whether the holder of a request will likely be slower to answer
+    /// than the asker would be; it decides who is relieved in the endgame.
+    pub(super) fn pick(
+        &mut self,
+        now: Time,
+        asker: Asker<'_>,
+        slower: impl Fn(PeerKey) -> bool,
+    ) -> Option<Block> {
+        let piece = self.pick_piece(now, asker);
+        let number = match piece {
+            Some(piece) => Some((piece, self.partials[&piece].first_free()?)),
+            None if self.is_endgame() => self.pick_endgame(now, asker, slower),
+            None => None,
+        };
+        let (piece, number) = number?;
+        let partial = self.partials.get_mut(&piece)?;
+        match &mut partial.blocks[number as usize] {
+            state @ BlockState::Free => {
+                *state = BlockState::Requested([Some(asker.key), None]);
+                partial.free -= 1;
+                self.free_blocks -= 1;
+            }
+            BlockState::Requested(holders) => {
+                *holders.iter_mut().find(|holder| holder.is_none())? = Some(asker.key);
+            }
+            BlockState::Received { .. } => return None,
+        }
+        if let Some(exclusive) = &mut partial.exclusive {
+            exclusive.owner = Some(asker.key);
+        }
+        Some(self.layout.block(piece, number))
+    }
+
+    /// A piece with a free block that the asker may be asked for, started if it was not.
+    fn pick_piece(&mut self, now: Time, asker: Asker<'_>) -> Option<PieceIndex> {
+        let allowed = |piece: PieceIndex| {
+            asker.pieces.has(piece) && asker.only.is_none_or(|only| only.contains(&piece))
+        };
+        let open = |piece: PieceIndex, partial: &Partial| {
+            partial.free > 0 && allowed(piece) && partial.may_ask(now, asker.key)
+        };
+        if let Some(current) = asker.current
+            && self.partials.get(&current).is_some_and(|partial| open(current, partial))
+        {
+            return Some(current);
+        }
+        // The rarest that is started, and of those the one that is nearest to being whole.
+        let none_free = self.free_blocks == 0;
+        let started = self
+            .partials
+            .iter()
+            .take_while(|_| !none_free)
+            .filter(|&(&piece, partial)| open(piece, partial))
+            .min_by_key(|&(&piece, partial)| (self.availability[piece.as_usize()], partial.missing, piece))
+            .map(|(&piece, _)| piece);
+        // Started pieces first, but within equal rarity only: a seed's upload is too dear to finish what many others have.
+        if let Some(started) = started
+            && (self.partials.len() >= MAX_PARTIALS || !self.has_rarer(started, asker))
+        {
+            return Some(started);
+        }
+        let piece = match asker.only {
+            Some(only) => {
+                only.iter().copied().find(|&p| self.position[p.as_usize()] != NOWHERE && asker.pieces.has(p))
+            }
+            None => self.pick_new(asker),
+        };
+        let Some(piece) = piece else { return started };
+        self.start(piece);
+        Some(piece)
+    }
+
+    /// Whether the asker has a piece that is rarer than this and not started.
+    fn has_rarer(&self, piece: PieceIndex, asker: Asker<'_>) -> bool {
+        let class = self.availability[piece.as_usize()] as usize;
+        let rarer = self.starts.get(class).map_or(self.order.len(), |&start| start as usize);
+        !self.sequential
+            && !self.random
+            && asker.only.is_none()
+            && self.order[..rarer].iter().any(|&piece| asker.pieces.has(piece))
+    }
+
+    /// A piece that is not started.
+    fn pick_new(&mut self, asker: Asker<'_>) -> Option<PieceIndex> {
+        if self.sequential {
+            return self
+                .layout
+                .pieces()
+                .find(|&p| self.position[p.as_usize()] != NOWHERE && asker.pieces.has(p));
+        }
+        // From a seed even the first pieces are the rarest: those that only it has, and that everybody waits for.
+        if self.random || (self.have.count() < RANDOM_FIRST_PIECES && !asker.is_seed) {
+            return self.find_from_random(0, self.order.len(), asker.pieces);
+        }
+        for class in 0..self.starts.len() {
+            let (from, to) = (self.starts[class] as usize, self.class_end(class));
+            if let Some(piece) = self.find_from_random(from, to, asker.pieces) {
+                return Some(piece);
+            }
+        }
+        None
+    }
+
+    /// The first of `order[from..to]` that is in `pieces`, looking round from a random start.
+    fn find_from_random(&mut self, from: usize, to: usize, pieces: &Bitfield) -> Option<PieceIndex> {
+        if from == to {
+            return None;
+        }
+        let start = self.rng.usize(from..to);
+        self.order[start..to].iter().chain(&self.order[from..start]).copied().find(|&piece| pieces.has(piece))
+    }
+
+    /// Every wanted block is here or asked for.
+    fn is_endgame(&self) -> bool {
+        self.endgame && self.order.is_empty() && self.free_blocks == 0
+    }
+
+    fn pick_endgame(
+        &self,
+        now: Time,
+        asker: Asker<'_>,
+        slower: impl Fn(PeerKey) -> bool,
+    ) -> Option<(PieceIndex, u32)> {
+        let allowed = |piece: PieceIndex| {
+            asker.pieces.has(piece) && asker.only.is_none_or(|only| only.contains(&piece))
+        };
+        self.partials
+            .iter()
+            .filter(|(piece, partial)| allowed(**piece) && partial.may_ask(now, asker.key))
+            .find_map(|(&piece, partial)| {
+                let number = partial.blocks.iter().position(|block| match block {
+                    BlockState::Requested([Some(holder), None]) => *holder != asker.key && slower(*holder),
+                    _ => false,
+                })?;
+                Some((piece, number as u32))
+            })
+    }
+
+    // -- what came of it
+
+    /// This peer will not send this block (it choked, rejected, timed out, left).
+    pub(super) fn release(&mut self, block: Block, peer: PeerKey) {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return };
+        if let BlockState::Requested(holders) = &mut partial.blocks[block.number() as usize] {
+            for holder in &mut *holders {
+                if *holder == Some(peer) {
+                    *holder = None;
+                }
+            }
+            holders.sort_by_key(Option::is_none);
+            if holders[0].is_none() {
+                partial.blocks[block.number() as usize] = BlockState::Free;
+                partial.free += 1;
+                self.free_blocks += 1;
+            }
+        }
+    }
+
+    /// This peer can't go on with what it alone was to fetch.
+    pub(super) fn disown(&mut self, peer: PeerKey) {
+        for partial in self.partials.values_mut() {
+            if let Some(exclusive) = &mut partial.exclusive
+                && exclusive.owner == Some(peer)
+            {
+                exclusive.owner = None;
+            }
+        }
+    }
+
+    /// A block came from this peer.
+    pub(super) fn received(&mut self, block: Block, peer: PeerKey, from: Culprit) -> Receipt {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return Receipt::Unneeded };
+        let state = &mut partial.blocks[block.number() as usize];
+        let others = match state {
+            BlockState::Received { .. } => return Receipt::Unneeded,
+            BlockState::Free => {
+                partial.free -= 1;
+                self.free_blocks -= 1;
+                Vec::new()
+            }
+            BlockState::Requested(holders) => {
+                holders.iter().flatten().copied().filter(|&key| key != peer).collect()
+            }
+        };
+        *state = BlockState::Received { from };
+        partial.missing -= 1;
+        partial.verifying = partial.missing == 0;
+        Receipt::New { whole: partial.verifying, others }
+    }
+
+    /// Who sent each block of a piece that is being hashed.
+    pub(super) fn senders(&self, piece: PieceIndex) -> Vec<Culprit> {
+        let blocks = self.partials.get(&piece).map_or(&[][..], |partial| &partial.blocks);
+        let sender = |block: &BlockState| match block {
+            BlockState::Received { from } => Some(*from),
+            _ => None,
+        };
+        blocks.iter().filter_map(sender).collect()
+    }
+
+    /// The piece's hash was right. `false`: it was not being hashed.
+    pub(super) fn verified(&mut self, piece: PieceIndex) -> bool {
+        if self.partials.get(&piece).is_none_or(|partial| !partial.verifying) {
+            return false;
+        }
+        self.partials.remove(&piece);
+        self.have.set(piece)
+    }
+
+    /// The piece's hash was wrong: it is fetched again, from one peer, and not from `suspects` if it can be helped.
+    pub(super) fn failed(&mut self, now: Time, piece: PieceIndex, suspects: BTreeSet<PeerKey>) {
+        let Some(partial) = self.partials.get_mut(&piece) else { return };
+        let count = partial.blocks.len() as u32;
+        *partial = Partial::new(count);
+        partial.exclusive = Some(Exclusive { owner: None, suspects, since: now });
+        self.free_blocks += count;
+    }
+
+    /// The piece that was being hashed is not whole here after all: all of it is fetched again.
+    pub(super) fn restart(&mut self, piece: PieceIndex) {
+        if let Some(partial) = self.partials.get_mut(&piece).filter(|partial| partial.verifying) {
+            let count = partial.blocks.len() as u32;
+            *partial = Partial { exclusive: partial.exclusive.take(), ..Partial::new(count) };
+            self.free_blocks += count;
+        }
+    }
+
+    /// A piece that was verified can't be read any more. It is fetched `again`, or no longer wanted. `false`: it was not there.
+    pub(super) fn forget(&mut self, piece: PieceIndex, again: bool) -> bool {
+        let was = self.have.clear(piece);
+        if was && !again {
+            self.wanted.clear(piece);
+        } else if was && self.wanted.has(piece) {
+            self.insert(piece);
+        }
+        was
+    }
+
+    // -- the array
+
+    fn class_end(&self, class: usize) -> usize {
+        self.starts.get(class + 1).map_or(self.order.len(), |&start| start as usize)
+    }
+
+    fn start(&mut self, piece: PieceIndex) {
+        let mut class = self.availability[piece.as_usize()] as usize;
+        // Pass it over every border to the very end.
+        while class < self.starts.len() {
+            let last = self.class_end(class) - 1;
+            self.swap(self.position[piece.as_usize()] as usize, last);
+            class += 1;
+            if let Some(start) = self.starts.get_mut(class) {
+                *start -= 1;
+            }
+        }
+        self.order.pop();
+        self.position[piece.as_usize()] = NOWHERE;
+        let count = self.layout.block_count(piece);
+        self.partials.insert(piece, Partial::new(count));
+        self.free_blocks += count;
+    }
+
+    fn insert(&mut self, piece: PieceIndex) {
+        self.position[piece.as_usize()] = self.order.len() as u32;
+        self.order.push(piece);
+        let home = self.availability[piece.as_usize()] as usize;
+        while self.starts.len() <= home {
+            // Classes that are still empty start before the newcomer, which belongs into the last of them.
+            self.starts.push(self.order.len() as u32 - 1);
+        }
+        for class in (home + 1..self.starts.len()).rev() {
+            let first = self.starts[class] as usize;
+            self.swap(self.position[piece.as_usize()] as usize, first);
+            self.starts[class] += 1;
+        }
+    }
+
+    fn move_up(&mut self, piece: PieceIndex, class: u32) {
+        let class = class as usize;
+        if self.starts.len() <= class + 1 {
+            self.starts.push(self.order.len() as u32);
+        }
+        let last = self.class_end(class) - 1;
+        self.swap(self.position[piece.as_usize()] as usize, last);
+        self.starts[class + 1] -= 1;
+    }
+
+    fn move_down(&mut self, piece: PieceIndex, class: u32) {
+        let first = self.starts[class as usize] as usize;
+        self.swap(self.position[piece.as_usize()] as usize, first);
+        self.starts[class as usize] += 1;
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.order.swap(a, b);
+        self.position[self.order[a].as_usize()] = a as u32;
+        self.position[self.order[b].as_usize()] = b as u32;
+    }
+}
+
+impl Partial {
+    fn new(blocks: u32) -> Self {
+        Self {
+            blocks: vec![BlockState::Free; blocks as usize],
+            free: blocks,
+            missing: blocks,
+            verifying: false,
+            exclusive: None,
+        }
+    }
+
+    fn first_free(&self) -> Option<u32> {
+        self.blocks.iter().position(|block| matches!(block, BlockState::Free)).map(|number| number as u32)
+    }
+
+    fn may_ask(&self, now: Time, peer: PeerKey) -> bool {
+        self.exclusive.as_ref().is_none_or(|exclusive| match exclusive.owner {
+            Some(owner) => owner == peer || now - exclusive.since > OWNER_TIME,
+            None => !exclusive.suspects.contains(&peer) || now - exclusive.since > SUSPECTS_WAIT,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const BLOCK: u64 = torrent_format::BLOCK_LENGTH as u64;
+
+    fn picker(pieces: u64, blocks: u64) -> Picker {
+        let layout = Arc::new(Layout::new(blocks * BLOCK, [pieces * blocks * BLOCK]).unwrap());
+        let count = layout.piece_count();
+        let mut picker = Picker::new(layout, Bitfield::none(count), Bitfield::all(count), 7);
+        picker.check();
+        picker
+    }
+
+    fn key(number: u32) -> PeerKey {
+        PeerKey::for_test(number)
+    }
+
+    fn asker(number: u32, pieces: &Bitfield) -> Asker<'_> {
+        Asker { key: key(number), pieces, only: None, current: None, is_seed: true }
+    }
+
+    fn some(picker: &Picker, pieces: &[u32]) -> Bitfield {
+        let mut field = Bitfield::none(picker.layout.piece_count());
+        for &piece in pieces {
+            field.set(picker.layout.piece(piece).unwrap());
+        }
+        field
+    }
+
+    fn pick(picker: &mut Picker, asker: Asker<'_>) -> Option<Block> {
+        let block = picker.pick(Time::default(), asker, |_| true);
+        picker.check();
+        block
+    }
+
+    fn gained(picker: &mut Picker, piece: u32, times: u32) {
+        for _ in 0..times {
+            let piece = picker.layout.piece(piece).unwrap();
+            picker.gained(piece);
+            picker.check();
+        }
+    }
+
+    impl Picker {
+        /// The invariants of the array.
+        fn check(&mut self) {
+            for (at, piece) in self.order.iter().enumerate() {
+                assert_eq!(self.position[piece.as_usize()], at as u32);
+                let class = self.availability[piece.as_usize()] as usize;
+                assert!(self.starts[class] as usize <= at && at < self.class_end(class), "{self:?}");
+            }
+            let free: u32 = self.partials.values().map(|partial| partial.free).sum();
+            assert_eq!(free, self.free_blocks);
+        }
+    }
+
+    #[test]
+    fn the_rarest_piece_comes_first() {
+        let mut picker = picker(4, 1);
+        for (piece, times) in [(0, 3), (1, 1), (2, 2), (3, 4)] {
+            gained(&mut picker, piece, times);
+        }
+        let all = Bitfield::all(4);
+        let picked: Vec<_> = std::iter::from_fn(|| picker.pick(Time::default(), asker(1, &all), |_| false))
+            .map(|b| b.piece.get())
+            .collect();
+        assert_eq!(picked, [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn losing_a_peer_makes_its_pieces_rarer_again() {
+        let mut picker = picker(2, 1);
+        gained(&mut picker, 0, 2);
+        gained(&mut picker, 1, 1);
+        for _ in 0..2 {
+            let first = picker.layout.piece(0).unwrap();
+            picker.lost(first);
+            picker.check();
+        }
+        assert_eq!(pick(&mut picker, asker(1, &Bitfield::all(2))).unwrap().piece.get(), 0);
+    }
+
+    #[test]
+    fn a_started_piece_is_finished_before_another_is_started() {
+        let mut picker = picker(3, 4);
+        let all = Bitfield::all(3);
+        let first = pick(&mut picker, asker(1, &all)).unwrap().piece;
+        let next: Vec<_> = (2..5).map(|peer| pick(&mut picker, asker(peer, &all)).unwrap().piece).collect();
+        assert_eq!(next, [first; 3]);
+        assert_ne!(pick(&mut picker, asker(5, &all)).unwrap().piece, first);
+    }
+
+    #[test]
+    fn a_rarer_piece_is_started_before_a_commoner_one_is_finished() {
+        let mut picker = picker(2, 4);
+        gained(&mut picker, 0, 1);
+        let common = some(&picker, &[0]);
+        assert_eq!(pick(&mut picker, asker(1, &common)).unwrap().piece.get(), 0);
+        assert_eq!(pick(&mut picker, asker(2, &Bitfield::all(2))).unwrap().piece.get(), 1);
+        let layout = picker.layout.clone();
+        let own = Asker { current: layout.piece(0), ..asker(1, &common) };
+        assert_eq!(pick(&mut picker, own).unwrap().piece.get(), 0);
+    }
+
+    #[test]
+    fn a_peer_is_never_asked_for_what_it_lacks() {
+        let mut picker = picker(5, 2);
+        let one = some(&picker, &[3]);
+        let picked: Vec<_> =
+            (0..4).map_while(|_| pick(&mut picker, asker(1, &one))).map(|b| b.piece.get()).collect();
+        assert_eq!(picked, [3, 3]);
+    }
+
+    #[test]
+    fn while_choked_only_the_allowed_pieces() {
+        let mut picker = picker(5, 1);
+        let all = Bitfield::all(5);
+        let only = [picker.layout.piece(2).unwrap()].into();
+        let choked = Asker { only: Some(&only), ..asker(1, &all) };
+        assert_eq!(pick(&mut picker, choked).unwrap().piece.get(), 2);
+        assert_eq!(pick(&mut picker, choked), None);
+    }
+
+    #[test]
+    fn the_first_pieces_from_a_leecher_are_random() {
+        let all = Bitfield::all(64);
+        let firsts: BTreeSet<_> = (0..32)
+            .map(|seed| {
+                let layout = Arc::new(Layout::new(BLOCK, [64 * BLOCK]).unwrap());
+                let mut picker = Picker::new(layout, Bitfield::none(64), Bitfield::all(64), seed);
+                gained(&mut picker, 0, 1);
+                pick(&mut picker, Asker { is_seed: false, ..asker(1, &all) }).unwrap().piece.get()
+            })
+            .collect();
+        assert!(firsts.len() > 16, "{firsts:?}");
+    }
+
+    #[test]
+    fn sequential_is_by_number() {
+        let mut picker = picker(4, 1);
+        picker.set_sequential(true);
+        gained(&mut picker, 0, 3);
+        let all = Bitfield::all(4);
+        let picked: Vec<_> = (0..4).map(|_| pick(&mut picker, asker(1, &all)).unwrap().piece.get()).collect();
+        assert_eq!(picked, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_endgame_asks_two_peers_at_most_and_only_for_slower_ones() {
+        let mut picker = picker(1, 1);
+        let all = Bitfield::all(1);
+        let block = pick(&mut picker, asker(1, &all)).unwrap();
+        assert_eq!(picker.pick(Time::default(), asker(2, &all), |_| false), None);
+        assert_eq!(pick(&mut picker, asker(1, &all)), None, "not from the same peer");
+        assert_eq!(pick(&mut picker, asker(2, &all)), Some(block));
+        assert_eq!(pick(&mut picker, asker(3, &all)), None);
+        let from = Culprit::for_test(2);
+        assert_eq!(picker.received(block, key(2), from), Receipt::New { whole: true, others: vec![key(1)] });
+        assert_eq!(picker.received(block, key(1), from), Receipt::Unneeded);
+    }
+
+    #[test]
+    fn a_released_block_is_asked_for_again_but_not_while_another_holds_it() {
+        let mut picker = picker(1, 1);
+        let all = Bitfield::all(1);
+        let block = pick(&mut picker, asker(1, &all)).unwrap();
+        assert_eq!(pick(&mut picker, asker(2, &all)), Some(block));
+        picker.release(block, key(1));
+        picker.check();
+        assert_eq!(picker.free_blocks, 0);
+        picker.release(block, key(2));
+        picker.check();
+        assert_eq!(pick(&mut picker, asker(3, &all)), Some(block));
+    }
+
+    #[test]
+    fn a_failed_piece_is_fetched_from_one_peer_that_is_not_a_suspect() {
+        let mut picker = picker(1, 2);
+        let all = Bitfield::all(1);
+        for peer in [1, 2] {
+            let block = pick(&mut picker, asker(peer, &all)).unwrap();
+            picker.received(block, key(peer), Culprit::for_test(peer as u16));
+        }
+        let piece = picker.layout.piece(0).unwrap();
+        picker.failed(Time::default(), piece, [key(1), key(2)].into());
+        picker.check();
+        assert_eq!(pick(&mut picker, asker(1, &all)), None, "a suspect");
+        assert!(pick(&mut picker, asker(3, &all)).is_some());
+        assert_eq!(pick(&mut picker, asker(4, &all)), None, "peer 3 owns it");
+        picker.disown(key(3));
+        let later = Time(SUSPECTS_WAIT + Duration::from_secs(1));
+        assert!(picker.pick(later, asker(1, &all), |_| true).is_some(), "nobody else is there");
+    }
+
+    #[test]
+    fn verified_pieces_count_once_and_forgotten_ones_are_wanted_again() {
+        let mut picker = picker(2, 1);
+        let all = Bitfield::all(2);
+        let piece = picker.layout.piece(0).unwrap();
+        assert!(!picker.verified(piece), "not started");
+        for _ in 0..2 {
+            let block = pick(&mut picker, asker(1, &all)).unwrap();
+            picker.received(block, key(1), Culprit::for_test(1));
+            assert!(picker.verified(block.piece) && !picker.verified(block.piece));
+        }
+        assert!(picker.is_complete());
+        gained(&mut picker, 0, 2);
+        picker.forget(piece, true);
+        picker.check();
+        assert!(!picker.is_complete() && picker.needs(piece));
+        assert_eq!(pick(&mut picker, asker(1, &all)).unwrap().piece, piece);
+    }
+
+    #[test]
+    fn random_moves_keep_the_array_sorted() {
+        let mut picker = picker(40, 1);
+        let mut rng = fastrand::Rng::with_seed(3);
+        let all = Bitfield::all(40);
+        for _ in 0..4_000 {
+            let piece = picker.layout.piece(rng.u32(0..40)).unwrap();
+            match rng.u8(0..8) {
+                0..=3 => picker.gained(piece),
+                4..=5 if picker.availability[piece.as_usize()] > 0 => picker.lost(piece),
+                6 => {
+                    if let Some(block) = picker.pick(Time::default(), asker(1, &all), |_| true) {
+                        picker.received(block, key(1), Culprit::for_test(1));
+                        picker.verified(block.piece);
+                    }
+                }
+                _ => assert!(picker.forget(piece, true) || !picker.have.has(piece)),
+            }
+            picker.check();
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! How honest peers are treated.
+
+use super::*;
+
+#[test]
+fn a_seeder_introduces_itself_by_the_extensions_that_the_peer_has() {
+    let mut scene = Scene::seeder(10, 1);
+    let modern = scene.connect(1, MODERN);
+    let heard = scene.heard(modern);
+    assert_eq!(heard[0], Message::HaveAll);
+    assert!(matches!(heard[1], Message::Extended { id: 0, .. }));
+    let plain = scene.connect(2, PLAIN);
+    assert_eq!(scene.heard(plain), [Message::Bitfield(vec![0xff, 0xc0])]);
+    let mut scene = Scene::leecher(10, 1);
+    let plain = scene.connect(2, PLAIN);
+    assert_eq!(scene.heard(plain), []);
+}
+
+#[test]
+fn a_piece_is_fetched_verified_and_announced() {
+    let mut scene = Scene::leecher(2, 2);
+    let other = scene.connect(9, PLAIN);
+    let seed = scene.connect(1, MODERN);
+    scene.says(seed, [Message::HaveAll]);
+    assert_eq!(scene.heard(seed).last(), Some(&Message::Interested));
+    scene.says(seed, [Message::Unchoke]);
+    let requests = scene.requests_to(seed);
+    assert_eq!(requests.len(), 4);
+    for request in &requests[..2] {
+        assert_eq!(scene.sends_block(seed, *request), Verdict::Keep);
+    }
+    let piece = requests[0].index;
+    assert_eq!(scene.take_verifies(), [(piece, false)]);
+    scene.heard(other);
+    assert_eq!(scene.torrent.stats(scene.now).bytes_done, 0, "nothing counts before its hash is right");
+    scene.hashed(piece, Verification::Good(None));
+    assert_eq!(scene.heard(other), [Message::Have(piece)]);
+    assert_eq!(scene.torrent.stats(scene.now).bytes_done, 2 * u64::from(BLOCK_LENGTH));
+    for request in &requests[2..] {
+        scene.sends_block(seed, *request);
+    }
+    scene.take();
+    scene.hashed(requests[2].index, Verification::Good(None));
+    assert!(scene.events().contains(&Event::Complete));
+    assert_eq!(scene.dropped(seed), Some(Reason::BothSeeds));
+}
+
+#[test]
+fn interest_is_shown_and_withdrawn_exactly_when_it_changes() {
+    let mut scene = Scene::leecher(3, 1);
+    let peer = scene.connect(1, MODERN);
+    scene.says(peer, [Message::HaveNone]);
+    scene.heard(peer);
+    scene.says(peer, [Message::Have(1)]);
+    assert_eq!(scene.heard(peer), [Message::Interested]);
+    scene.says(peer, [Message::Have(1)]);
+    assert_eq!(scene.heard(peer), []);
+    scene.says(peer, [Message::Unchoke]);
+    assert_eq!(scene.requests_to(peer), [block(1, 0)]);
+    scene.sends_block(peer, block(1, 0));
+    scene.hashed(1, Verification::Good(None));
+    assert_eq!(scene.heard(peer), [Message::NotInterested, Message::Have(1)]);
+}
+
+#[test]
+fn a_leaving_peer_s_requests_go_to_another_at_once() {
+    let mut scene = Scene::leecher(1, 2);
+    let first = scene.generous_seed(1);
+    assert_eq!(scene.requests_to(first), [block(0, 0), block(0, 1)]);
+    let second = scene.generous_seed(2);
+    assert_eq!(scene.requests_to(second), []);
+    scene.torrent.handle_disconnected(scene.now, first);
+    scene.drain();
+    assert_eq!(scene.requests_to(second), [block(0, 0), block(0, 1)]);
+}
+
+#[test]
+fn a_choke_takes_requests_back_from_a_plain_peer_and_waits_for_rejects_from_a_fast_one() {
+    for (capabilities, released) in [(PLAIN, true), (MODERN, false)] {
+        let mut scene = Scene::leecher(1, 1);
+        let first = scene.connect(1, capabilities);
+        scene.says(first, [Message::Bitfield(vec![0x80]), Message::Unchoke]);
+        assert_eq!(scene.requests_to(first), [block(0, 0)]);
+        let second = scene.connect(2, PLAIN);
+        scene.says(second, [Message::Bitfield(vec![0x80]), Message::Unchoke, Message::KeepAlive]);
+        scene.says(first, [Message::Choke]);
+        assert_eq!(!scene.requests_to(second).is_empty(), released);
+        if !released {
+            scene.says(first, [Message::Reject(block(0, 0))]);
+            assert_eq!(scene.requests_to(second), [block(0, 0)]);
+        }
+    }
+}
+
+#[test]
+fn a_silent_holder_is_relieved_in_the_endgame_and_its_request_cancelled() {
+    let mut scene = Scene::leecher(1, 1);
+    let slow = scene.generous_seed(1);
+    assert_eq!(scene.requests_to(slow), [block(0, 0)]);
+    let other = scene.generous_seed(2);
+    assert_eq!(scene.requests_to(other), [], "not at once: the holder has had no time");
+    scene.pass(seconds(3));
+    assert_eq!(scene.requests_to(other), [block(0, 0)]);
+    let third = scene.generous_seed(3);
+    scene.pass(seconds(3));
+    assert_eq!(scene.requests_to(third), [], "two at most");
+    assert_eq!(scene.sends_block(other, block(0, 0)), Verdict::Keep);
+    assert_eq!(scene.heard(slow), [Message::Cancel(block(0, 0))]);
+    assert_eq!(scene.sends_block(slow, block(0, 0)), Verdict::Discard, "it was on its way: no fault");
+    assert_eq!(scene.dropped(slow), None);
+    assert_eq!(scene.torrent.stats(scene.now).wasted, u64::from(BLOCK_LENGTH));
+}
+
+#[test]
+fn slots_are_filled_on_the_event() {
+    let mut scene = Scene::seeder(4, 1);
+    let peers: Vec<_> = (1..=8).map(|n| scene.connect(n, MODERN)).collect();
+    for &peer in &peers {
+        scene.says(peer, [Message::HaveNone, Message::Interested]);
+    }
+    let unchoked: Vec<_> =
+        peers.iter().copied().filter(|&p| scene.heard(p).contains(&Message::Unchoke)).collect();
+    assert_eq!(unchoked.len(), 3);
+    scene.torrent.handle_disconnected(scene.now, unchoked[0]);
+    scene.drain();
+    let waiting = peers.iter().copied().filter(|peer| !unchoked.contains(peer));
+    let filled = waiting.filter(|&peer| scene.heard(peer).contains(&Message::Unchoke)).count();
+    assert_eq!(filled, 1, "at once, not at the next round");
+}
+
+#[test]
+fn blocks_leave_within_the_credit_and_a_cancel_takes_back_the_rest() {
+    let mut scene = Scene::seeder(4, 16);
+    let peer = scene.connect(1, MODERN);
+    scene.says(peer, [Message::HaveNone, Message::Interested]);
+    scene.says(peer, (0..16).map(|number| Message::Request(block(0, number))));
+    assert_eq!(scene.blocks_to(peer), (0..4).map(|number| block(0, number)).collect::<Vec<_>>());
+    scene.heard(peer);
+    scene.says(peer, [Message::Cancel(block(0, 10))]);
+    assert_eq!(scene.heard(peer), [Message::Reject(block(0, 10))]);
+    scene.says(peer, [Message::Cancel(block(0, 3))]);
+    assert!(matches!(scene.take().last(), Some(Action::DropBlock(_, dropped)) if *dropped == block(0, 3)));
+    scene.torrent.handle_block_dropped(scene.now, peer, block(0, 3));
+    scene.drain();
+    assert_eq!(scene.heard(peer), [Message::Reject(block(0, 3))]);
+    assert_eq!(scene.blocks_to(peer), [block(0, 4)]);
+    assert_eq!(scene.torrent.stats(scene.now).uploaded, 0);
+    scene.torrent.handle_block_sent(scene.now, peer, block(0, 0));
+    assert_eq!(scene.torrent.stats(scene.now).uploaded, u64::from(BLOCK_LENGTH));
+}
+
+#[test]
+fn a_choked_fast_peer_may_finish_its_piece_and_hears_of_each_request_that_is_dropped() {
+    let mut scene = Scene::seeder(4, 16);
+    let peers: Vec<_> = (1..=20).map(|n| scene.connect(n, MODERN)).collect();
+    for &peer in &peers {
+        scene.says(peer, [Message::HaveNone, Message::Interested]);
+    }
+    let [at_hand, next] = [0, 1].map(|piece| (0..16).map(move |number| block(piece, number)));
+    scene.says(peers[0], at_hand.chain(next.clone()).map(Message::Request));
+    let under_way = scene.blocks_to(peers[0]).len();
+    assert!((1..16).contains(&under_way));
+    scene.heard(peers[0]);
+    // Its turn ends while another waits.
+    scene.pass(seconds(15));
+    let mut told = vec![Message::AllowedFast(0), Message::Choke];
+    told.extend(next.map(Message::Reject));
+    assert_eq!(scene.heard(peers[0])[..told.len()], told);
+    for number in 0..16 {
+        scene.torrent.handle_block_sent(scene.now, peers[0], block(0, number));
+        scene.drain();
+    }
+    assert_eq!(scene.blocks_to(peers[0]).len(), 16, "all of the piece has left");
+    // It may have as much of the piece as was left, and then it is choked like anybody.
+    let again = (0..16).map(|number| Message::Request(block(0, number)));
+    scene.says(peers[0], again);
+    let refused: Vec<_> =
+        (16 - under_way as u32..16).map(|number| Message::Reject(block(0, number))).collect();
+    assert_eq!(scene.heard(peers[0]), refused);
+}
+
+#[test]
+fn who_finishes_lingers_for_those_who_lack_something_but_not_for_ever() {
+    let mut scene = Scene::leecher(1, 1);
+    let seed = scene.generous_seed(1);
+    let leecher = scene.connect(2, MODERN);
+    scene.says(leecher, [Message::HaveNone]);
+    scene.sends_block(seed, block(0, 0));
+    scene.hashed(0, Verification::Good(None));
+    assert!(scene.events().contains(&Event::Complete));
+    assert!(!scene.events().contains(&Event::Fulfilled));
+    scene.says(leecher, [Message::Interested]);
+    scene.pass(LINGER_LIMIT - seconds(1));
+    assert!(!scene.events().contains(&Event::Fulfilled));
+    scene.pass(LINGER_LIMIT + seconds(1));
+    assert!(scene.events().contains(&Event::Fulfilled));
+}
+
+#[test]
+fn who_wants_nothing_is_not_lingered_for() {
+    let mut scene = Scene::leecher(1, 1);
+    let seed = scene.generous_seed(1);
+    let leecher = scene.connect(2, MODERN);
+    scene.says(leecher, [Message::HaveNone]);
+    scene.sends_block(seed, block(0, 0));
+    scene.hashed(0, Verification::Good(None));
+    scene.pass(seconds(2));
+    assert!(scene.events().contains(&Event::Fulfilled));
+}
+
+#[test]
+fn nobody_lingers_for_nobody_and_a_seed_stays_until_its_ratio() {
+    let mut alone = Scene::leecher(1, 1);
+    let seed = alone.generous_seed(1);
+    alone.sends_block(seed, block(0, 0));
+    alone.hashed(0, Verification::Good(None));
+    assert!(alone.events().contains(&Event::Fulfilled));
+
+    let mut scene =
+        Scene::new(2, 1, |_| true, |config| config.stay = Stay::Seed { ratio: Some(0.5), time: None });
+    let peer = scene.connect(1, MODERN);
+    scene.says(peer, [Message::HaveNone, Message::Interested, Message::Request(block(0, 0))]);
+    scene.pass(seconds(100));
+    assert!(!scene.events().contains(&Event::Fulfilled));
+    scene.torrent.handle_block_sent(scene.now, peer, block(0, 0));
+    scene.pass(seconds(1));
+    assert!(scene.events().contains(&Event::Fulfilled));
+}
+
+#[test]
+fn only_the_first_completion_is_announced_and_only_if_there_was_one() {
+    let mut scene = Scene::new(1, 1, |_| false, |config| config.trackers = vec![vec!["http://t/".into()]]);
+    let announced = |scene: &mut Scene| {
+        let mut events = Vec::new();
+        for action in scene.take() {
+            if let Action::Announce { tracker, request, .. } = action {
+                events.push((request.event, request.left));
+                scene.torrent.handle_announce_reply(scene.now, tracker, false, Ok(AnnounceReply::default()));
+                scene.drain();
+            }
+        }
+        events
+    };
+    use torrent_format::announce::AnnounceEvent::{Completed, Started, Stopped};
+    assert_eq!(announced(&mut scene), [(Started, 16_384)]);
+    let seed = scene.generous_seed(1);
+    scene.sends_block(seed, block(0, 0));
+    scene.hashed(0, Verification::Good(None));
+    assert_eq!(announced(&mut scene), [(Completed, 0)]);
+    scene.torrent.stop(scene.now);
+    scene.drain();
+    assert!(!scene.torrent.is_stopped());
+    assert_eq!(announced(&mut scene), [(Stopped, 0)]);
+    assert!(scene.torrent.is_stopped());
+
+    let mut seeder = Scene::new(1, 1, |_| true, |config| config.trackers = vec![vec!["http://t/".into()]]);
+    assert_eq!(announced(&mut seeder), [(Started, 0)]);
+    assert_eq!(announced(&mut seeder), []);
+}
+
+#[test]
+fn two_connections_to_one_peer_become_one_and_the_same_on_both_sides() {
+    // Both dial; each side sees its own dial and the other's. Peer ids decide, so both keep the same connection.
+    for (other, keeps) in [([0x44; 20], Direction::Outgoing), ([0x66; 20], Direction::Incoming)] {
+        for order in [[Direction::Outgoing, Direction::Incoming], [Direction::Incoming, Direction::Outgoing]]
+        {
+            let mut scene = Scene::leecher(1, 1);
+            let mut kept = None;
+            for direction in order {
+                let port = if direction == Direction::Outgoing { 6881 } else { 50_000 };
+                let addr = SocketAddr::new(addr(1).ip(), port);
+                let peer = Connected { addr, direction, capabilities: MODERN, peer_id: PeerId(other) };
+                if scene.torrent.handle_connected(scene.now, peer).is_ok() {
+                    kept = Some(direction);
+                }
+            }
+            assert_eq!((kept, scene.torrent.stats(scene.now).peers), (Some(keeps), 1));
+        }
+    }
+}
+
+#[test]
+fn a_newcomer_may_fetch_a_few_common_pieces_while_choked() {
+    let mut scene = Scene::seeder(100, 1);
+    let newcomer = scene.connect(1, MODERN);
+    scene.says(newcomer, [Message::HaveNone]);
+    let offered =
+        |heard: Vec<Message>| heard.into_iter().filter(|m| matches!(m, Message::AllowedFast(_))).count();
+    assert_eq!(offered(scene.heard(newcomer)), 0, "only we have them yet");
+    let partner = scene.connect(2, MODERN);
+    let mut most = vec![0xff; 12];
+    most.push(0xe0);
+    scene.says(partner, [Message::Bitfield(most)]);
+    let newcomer = scene.connect(3, MODERN);
+    scene.says(newcomer, [Message::HaveNone]);
+    let heard = scene.heard(newcomer);
+    let allowed: Vec<_> = heard
+        .iter()
+        .filter_map(|m| if let Message::AllowedFast(piece) = m { Some(*piece) } else { None })
+        .collect();
+    assert!(!allowed.is_empty());
+    scene.says(newcomer, [Message::Request(block(allowed[0], 0))]);
+    assert_eq!(scene.blocks_to(newcomer), [block(allowed[0], 0)]);
+    let other = (0..100).find(|piece| !allowed.contains(piece)).unwrap();
+    scene.says(newcomer, [Message::Request(block(other, 0))]);
+    assert_eq!(scene.heard(newcomer), [Message::Reject(block(other, 0))]);
+}
+
+#[test]
+fn allowed_fast_pieces_are_asked_for_while_choked() {
+    let mut scene = Scene::leecher(10, 1);
+    let seed = scene.connect(1, MODERN);
+    scene.says(seed, [Message::HaveAll, Message::AllowedFast(3)]);
+    assert_eq!(scene.requests_to(seed), [block(3, 0)]);
+    scene.says(seed, [Message::Reject(block(3, 0))]);
+    assert_eq!(scene.requests_to(seed), [], "it changed its mind");
+}
+
+#[test]
+fn the_info_comes_from_peers_and_then_the_pieces() {
+    let info = info(4, 1);
+    let mut scene = Scene::leecher(4, 1);
+    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+    let seed = scene.connect(1, MODERN);
+    let theirs = crate::wire::extension::ExtensionHandshake {
+        ut_metadata: Some(7),
+        metadata_size: Some(info.raw().len() as u32),
+        ..Default::default()
+    };
+    scene.says(seed, [Message::HaveAll, Message::Extended { id: 0, payload: theirs.encode() }]);
+    let heard = scene.heard(seed);
+    let Some(Message::Extended { id: 7, payload }) = heard.last() else { panic!("{heard:?}") };
+    use crate::wire::ut_metadata::MetadataMessage;
+    assert_eq!(MetadataMessage::decode(payload), Ok(Some(MetadataMessage::Request { piece: 0 })));
+    let data =
+        MetadataMessage::Data { piece: 0, total_size: info.raw().len() as u32, data: info.raw().to_vec() };
+    let ours = crate::wire::extension::UT_METADATA_ID;
+    scene.says(seed, [Message::Extended { id: ours, payload: data.encode() }]);
+    assert!(matches!(scene.take().last(), Some(Action::Info(raw)) if raw == info.raw()));
+    let now = scene.now;
+    scene.torrent.handle_info(now, info, Bitfield::none(4), Bitfield::all(4));
+    scene.drain();
+    let heard = scene.heard(seed);
+    assert_eq!(heard[0], Message::Interested);
+    let Message::Extended { id: 0, payload } = &heard[1] else { panic!("{heard:?}") };
+    let again = crate::wire::extension::ExtensionHandshake::decode(payload).unwrap();
+    assert_eq!(
+        again.metadata_size,
+        Some(scene.torrent.info().unwrap().raw().len() as u32),
+        "others may have it from us"
+    );
+    scene.says(seed, [Message::Unchoke]);
+    assert_eq!(scene.requests_to(seed).len(), 4);
+}
+
+#[test]
+fn unwanted_pieces_are_neither_asked_for_nor_missed() {
+    let info = info(4, 1);
+    let mut wanted = Bitfield::none(4);
+    wanted.set(info.layout().piece(2).unwrap());
+    let start = Start::Known { info: info.clone(), have: Bitfield::none(4), wanted };
+    let mut scene = Scene::leecher(4, 1);
+    scene.torrent = Torrent::new(Time::default(), config(&info), start);
+    let seed = scene.generous_seed(1);
+    assert_eq!(scene.requests_to(seed), [block(2, 0)]);
+    scene.sends_block(seed, block(2, 0));
+    scene.hashed(2, Verification::Good(None));
+    assert!(scene.events().contains(&Event::Complete));
+}
+
+#[test]
+fn a_piece_that_can_t_be_read_is_offered_no_more() {
+    let mut scene = Scene::seeder(2, 8);
+    let peer = scene.connect(1, MODERN);
+    scene.says(peer, [Message::HaveNone, Message::Interested]);
+    scene.says(peer, (0..8).map(|number| Message::Request(block(0, number))));
+    scene.says(peer, [Message::Request(block(1, 0))]);
+    scene.heard(peer);
+    let now = scene.now;
+    scene.torrent.handle_read_failed(now, peer, block(0, 0));
+    scene.drain();
+    let rejected = scene.heard(peer);
+    assert!(
+        rejected.contains(&Message::Reject(block(0, 0))) && rejected.contains(&Message::Reject(block(0, 7)))
+    );
+    scene.says(peer, [Message::Request(block(0, 1))]);
+    assert_eq!(scene.heard(peer), [Message::Reject(block(0, 1))]);
+    assert!(scene.blocks_to(peer).contains(&block(1, 0)));
+}
+
+#[test]
+fn what_is_there_already_is_told_to_peers_of_the_magnet_phase_in_few_bytes() {
+    for (pieces, have, expected) in [(400, 3, 3), (400, 300, 1)] {
+        let info = info(pieces, 1);
+        let mut scene = Scene::leecher(1, 1);
+        scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+        let peer = scene.connect(1, PLAIN);
+        let mut there = Bitfield::none(pieces);
+        for piece in info.layout().pieces().take(have) {
+            there.set(piece);
+        }
+        scene.torrent.handle_info(scene.now, info, there, Bitfield::all(pieces));
+        scene.drain();
+        assert_eq!(scene.heard(peer).len(), expected);
+    }
+}
+
+#[test]
+fn a_piece_that_got_lost_here_is_fetched_again_and_nobody_is_blamed() {
+    let mut scene = Scene::leecher(1, 2);
+    let seed = scene.generous_seed(1);
+    for request in scene.requests_to(seed) {
+        scene.sends_block(seed, request);
+    }
+    scene.hashed(0, Verification::Lost);
+    assert_eq!(scene.dropped(seed), None);
+    assert_eq!(scene.requests_to(seed).len(), 2);
+}
+
+#[test]
+fn a_choke_before_the_info_counts() {
+    let info = info(4, 1);
+    let mut scene = Scene::leecher(1, 1);
+    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+    let peer = scene.connect(1, MODERN);
+    scene.says(peer, [Message::HaveAll, Message::Unchoke, Message::Choke]);
+    scene.torrent.handle_info(scene.now, info, Bitfield::none(4), Bitfield::all(4));
+    scene.drain();
+    assert_eq!(scene.requests_to(peer), []);
+}

@@ -1,0 +1,283 @@
+//! From us to peers: slots, their requests, and the info dictionary.
+
+use std::collections::BTreeSet;
+
+use torrent_format::PieceIndex;
+
+use super::action::{Action, Misbehaviour};
+use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
+use super::choker::View;
+use super::peer::REQUEST_QUEUE;
+use super::peers::PeerKey;
+use super::time::Time;
+use super::{Phase, Torrent};
+use crate::wire::frame::MAX_BLOCK_LENGTH;
+use crate::wire::ut_metadata::{METADATA_PART_LENGTH, MetadataMessage};
+use crate::wire::{BlockRequest, Message};
+
+/// Requests beyond the queue that are rejected before the peer is dropped.
+const MAX_OVERFLOW: u32 = 1_500;
+
+/// Blocks that a peer may still have after a choke, to finish its piece: 1 MiB. Of longer pieces it may keep the part it has.
+const MAX_FINISH: u32 = 64;
+
+/// How many times over a peer may fetch the metadata from us.
+const METADATA_COPIES: u32 = 3;
+
+impl Torrent {
+    // -- slots
+
+    /// The regular round: all slots are judged anew.
+    pub(super) fn judge_slots(&mut self, now: Time) {
+        let views = self.views(now);
+        let seeding = !self.is_leeching();
+        let sent = self.uploaded.recent(now, super::choker::ROUND.as_secs());
+        let chosen = self.choker.judge(now, &views, sent, seeding);
+        self.apply_slots(now, &views, &chosen);
+    }
+
+    /// Between rounds: free slots are filled.
+    pub(super) fn fill_slots(&mut self, now: Time) {
+        let views = self.views(now);
+        let seeding = !self.is_leeching();
+        let chosen = self.choker.fill(now, &views, seeding);
+        self.apply_slots(now, &views, &chosen);
+    }
+
+    fn views(&self, now: Time) -> Vec<View> {
+        let view = |(key, peer): (PeerKey, &super::peer::Peer)| View {
+            key,
+            interested: peer.upload.interested,
+            unchoked: !peer.upload.choked,
+            changed: peer.upload.changed,
+            connected: peer.connected,
+            gave: peer.download.meter.recent(now, super::rate::WINDOW_SECONDS),
+            snubs: peer.download.snubs,
+            idle: peer.upload.is_idle(),
+        };
+        self.peers.iter().map(view).collect()
+    }
+
+    fn apply_slots(&mut self, now: Time, views: &[View], chosen: &BTreeSet<PeerKey>) {
+        for view in views {
+            let unchoke = chosen.contains(&view.key);
+            if unchoke != view.unchoked {
+                self.set_choked(now, view.key, !unchoke);
+            }
+        }
+    }
+
+    fn set_choked(&mut self, now: Time, key: PeerKey, choked: bool) {
+        if choked {
+            self.let_finish(now, key);
+        }
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
+        peer.upload.choked = choked;
+        peer.upload.changed = Some(now);
+        let is_fast = peer.capabilities.fast;
+        let mut dropped = Vec::new();
+        for request in std::mem::take(&mut peer.upload.queue) {
+            if content.info.layout().piece(request.index).is_some_and(|piece| peer.upload.serves(piece)) {
+                peer.upload.queue.push_back(request);
+            } else {
+                dropped.push(request);
+            }
+        }
+        self.send(now, key, if choked { Message::Choke } else { Message::Unchoke });
+        if is_fast {
+            for request in dropped {
+                self.send(now, key, Message::Reject(request));
+            }
+        }
+    }
+
+    /// A piece that a choke cuts in two is of use to nobody, and its first half will likely be sent to somebody else as well. So
+    /// whoever loses its slot may finish the piece at hand: it becomes allowed fast (BEP 6).
+    fn let_finish(&mut self, now: Time, key: PeerKey) {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
+        let Some((piece, sent)) = peer.upload.at_hand else { return };
+        let left = content.info.layout().block_count(piece).saturating_sub(sent);
+        if !peer.capabilities.fast || peer.has(piece) || left == 0 || left > MAX_FINISH {
+            return;
+        }
+        // One at a time, or with every choke it could have a little more.
+        if let Some(before) = peer.upload.unfinished.replace(piece) {
+            peer.upload.allowed_fast.remove(&before);
+        }
+        peer.upload.allowed_fast.insert(piece, left);
+        self.send(now, key, Message::AllowedFast(piece.get()));
+    }
+
+    // -- requests
+
+    pub(super) fn request(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        request: BlockRequest,
+    ) -> Result<(), Misbehaviour> {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else {
+            return Ok(());
+        };
+        let piece = content.info.layout().check_request(request.index, request.begin, request.length);
+        let piece = piece.filter(|_| request.length <= MAX_BLOCK_LENGTH).ok_or(Misbehaviour::BadRequest)?;
+        let upload = &mut peer.upload;
+        let allowed = upload.serves(piece);
+        let full = upload.queue.len() >= REQUEST_QUEUE;
+        if full || !allowed {
+            // A peer that is choked may have asked before it heard of it: it is only told, and counted.
+            upload.overflow += 1;
+            if upload.overflow > MAX_OVERFLOW {
+                return Err(Misbehaviour::RequestFlood);
+            }
+        } else {
+            upload.overflow = 0;
+        }
+        if full || !allowed || !content.picker.have().has(piece) {
+            if peer.capabilities.fast {
+                self.send(now, key, Message::Reject(request));
+            }
+            return Ok(());
+        }
+        if !upload.queue.contains(&request) {
+            upload.queue.push_back(request);
+            if upload.choked
+                && let Some(blocks) = upload.allowed_fast.get_mut(&piece)
+            {
+                *blocks = blocks.saturating_sub(1);
+            }
+        }
+        self.pump(now, key);
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, now: Time, key: PeerKey, request: BlockRequest) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        match peer.upload.queue.iter().position(|queued| *queued == request) {
+            Some(at) => {
+                peer.upload.queue.remove(at);
+                // BEP 6: every request is answered, by a piece or by a reject.
+                if peer.capabilities.fast {
+                    self.send(now, key, Message::Reject(request));
+                }
+            }
+            None if peer.upload.handed_over > 0 => self.actions.push_back(Action::DropBlock(key, request)),
+            None => {}
+        }
+    }
+
+    /// Hands the owner as much as this peer's credit allows.
+    fn pump(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Phase::Content(content) = &self.phase else { return };
+        let mut credit = peer.upload.credit(now);
+        while let Some(&next) = peer.upload.queue.front() {
+            // One more than the credit may go out, or a request longer than the credit would wait for ever.
+            if credit == 0 {
+                return;
+            }
+            let bytes = u64::from(next.length);
+            credit = credit.saturating_sub(bytes);
+            if let Some(piece) = content.info.layout().piece(next.index) {
+                peer.upload.hand_over(piece, bytes);
+            }
+            self.actions.push_back(Action::SendBlock(key, next));
+            peer.upload.queue.pop_front();
+        }
+    }
+
+    pub(super) fn block_sent(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
+        let bytes = u64::from(block.length);
+        self.uploaded.add(now, bytes);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.upload.handed_over = peer.upload.handed_over.saturating_sub(bytes);
+        peer.upload.meter.add(now, bytes);
+        peer.last_sent = now;
+        self.pump(now, key);
+    }
+
+    pub(super) fn block_dropped(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.upload.handed_over = peer.upload.handed_over.saturating_sub(u64::from(block.length));
+        if peer.capabilities.fast {
+            self.send(now, key, Message::Reject(block));
+        }
+        self.pump(now, key);
+    }
+
+    pub(super) fn read_failed(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
+        self.stop_offering(now, block.index);
+        self.block_dropped(now, key, block);
+    }
+
+    fn stop_offering(&mut self, now: Time, index: u32) {
+        let again = self.is_leeching();
+        let Phase::Content(content) = &mut self.phase else { return };
+        let Some(piece) = content.info.layout().piece(index) else { return };
+        if !content.picker.forget(piece, again) {
+            return;
+        }
+        let size = u64::from(content.info.layout().piece_size(piece));
+        let needed = content.picker.needs(piece);
+        if needed || !again {
+            self.bytes_done = self.bytes_done.saturating_sub(size);
+        }
+        self.blocks_freed = true;
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if needed && peer.has(piece) {
+                peer.download.needed += 1;
+            }
+            self.show_interest(now, key);
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            let is_fast = peer.capabilities.fast;
+            let gone: Vec<_> = peer.upload.queue.iter().copied().filter(|r| r.index == piece.get()).collect();
+            peer.upload.queue.retain(|request| request.index != piece.get());
+            if is_fast {
+                for request in gone {
+                    self.send(now, key, Message::Reject(request));
+                }
+            }
+        }
+    }
+
+    // -- the first taste
+
+    /// Lets a newcomer have a few pieces at once (BEP 6), but only such as others have too: what only we have is worth more to the swarm
+    /// in somebody else's hands than twice in one's.
+    pub(super) fn offer_allowed_fast(&mut self, now: Time, key: PeerKey) {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
+        let newcomer = peer.field().is_some_and(|field| (field.count() as usize) < ALLOWED_FAST);
+        if !peer.capabilities.fast || !newcomer || !peer.upload.allowed_fast.is_empty() {
+            return;
+        }
+        let set = allowed_fast_set(peer.addr.ip(), self.config.info_hash, content.info.layout());
+        let offer =
+            |piece: &PieceIndex| content.picker.have().has(*piece) && content.picker.availability(*piece) > 0;
+        let set: BTreeSet<_> = set.into_iter().filter(offer).collect();
+        let blocks = |&piece: &PieceIndex| (piece, content.info.layout().block_count(piece));
+        peer.upload.allowed_fast = set.iter().map(blocks).collect();
+        for piece in set {
+            self.send(now, key, Message::AllowedFast(piece.get()));
+        }
+    }
+
+    pub(super) fn serve_metadata(&mut self, now: Time, key: PeerKey, part: u32) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(id) = peer.ut_metadata else { return };
+        let raw = match &self.phase {
+            Phase::Content(content) => content.info.raw(),
+            _ => &[],
+        };
+        let parts = (raw.len() as u32).div_ceil(METADATA_PART_LENGTH);
+        let answer = if part < parts && peer.upload.metadata_parts < parts * METADATA_COPIES {
+            peer.upload.metadata_parts += 1;
+            let from = (part * METADATA_PART_LENGTH) as usize;
+            let to = raw.len().min(from + METADATA_PART_LENGTH as usize);
+            MetadataMessage::Data { piece: part, total_size: raw.len() as u32, data: raw[from..to].to_vec() }
+        } else {
+            MetadataMessage::Reject { piece: part }
+        };
+        self.send(now, key, Message::Extended { id, payload: answer.encode() });
+    }
+}
