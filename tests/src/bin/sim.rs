@@ -1,0 +1,146 @@
+//! Runs swarms of the real core in virtual time and prints what they came to: `sim flash --peers 50 --seeds 10`.
+
+use std::process::ExitCode;
+
+use client::torrent::Ablation;
+use harness::sim::report::table;
+use harness::sim::{Leaving, Outcome, Scenario, run_all};
+
+const USAGE: &str = "\
+usage: sim SCENARIO [OPTION VALUE]...
+
+scenarios
+  flash        one seed and --peers downloaders, equal uplinks, all at once
+  slow-seed    the like, with a seed at a quarter of the rate
+  leave        the like as flash; the seed leaves once every piece is with somebody else
+  poison       the like as flash; one peer in ten sends bad blocks
+  chaos        anything goes; of the options only --seeds, --seed and --jobs count
+
+options
+  --peers N          downloaders                                        [50]
+  --pieces N         pieces                                             [256]
+  --piece-length B   bytes of a piece: 16384, 256KiB, 1MiB              [256KiB]
+  --rate B           uplink of every node, bytes a second: 512KiB, 4Mbit [512KiB]
+  --seeds N          runs, with seeds one after another                 [1]
+  --seed N           seed of the first run                              [1]
+  --jobs N           runs at a time                                     [1]
+  --without P        switch a policy off: rarest-first, choker, endgame
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_none_or(|first| first == "--help" || first == "-h") {
+        print!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::read(&arguments) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("sim: {message}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let scenarios: Vec<_> = (0..options.seeds).map(|index| options.scenario(options.seed + index)).collect();
+    let runs = run_all(&scenarios, options.jobs);
+    print!("{}", table(&runs));
+    for run in &runs {
+        let percent: Vec<_> = run.timeline.iter().map(|share| format!("{:.0}", share * 100.0)).collect();
+        println!("seed {}: uplink % in each twentieth of the run: {}", run.seed, percent.join(" "));
+        for violation in &run.violations {
+            println!("seed {}: {violation}", run.seed);
+        }
+        if run.outcome != Outcome::Finished {
+            println!("seed {}: {:?}", run.seed, run.outcome);
+        }
+    }
+    let sound = runs.iter().all(|run| run.outcome == Outcome::Finished && run.violation_count == 0);
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Options {
+    scenario: String,
+    peers: usize,
+    pieces: u32,
+    piece_length: u32,
+    rate: u64,
+    seeds: u64,
+    seed: u64,
+    jobs: usize,
+    ablation: Ablation,
+}
+
+impl Options {
+    fn read(arguments: &[String]) -> Result<Self, String> {
+        let (scenario, rest) = arguments.split_first().ok_or("which scenario?")?;
+        if !["flash", "slow-seed", "leave", "poison", "chaos"].contains(&scenario.as_str()) {
+            return Err(format!("no such scenario: {scenario}"));
+        }
+        let mut options = Self {
+            scenario: scenario.clone(),
+            peers: 50,
+            pieces: 256,
+            piece_length: 256 << 10,
+            rate: 512 << 10,
+            seeds: 1,
+            seed: 1,
+            jobs: 1,
+            ablation: Ablation::default(),
+        };
+        for pair in rest.chunks(2) {
+            let [option, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
+            let bad = || format!("{option}: {value} won't do");
+            let number = || value.parse::<u64>().ok().filter(|&number| number > 0).ok_or_else(bad);
+            match option.as_str() {
+                "--peers" => options.peers = number()? as usize,
+                "--pieces" => options.pieces = u32::try_from(number()?).map_err(|_| bad())?,
+                "--piece-length" => {
+                    options.piece_length =
+                        bytes(value).and_then(|size| u32::try_from(size).ok()).ok_or_else(bad)?;
+                }
+                "--rate" => options.rate = bytes(value).ok_or_else(bad)?,
+                "--seeds" => options.seeds = number()?,
+                "--seed" => options.seed = value.parse().map_err(|_| bad())?,
+                "--jobs" => options.jobs = number()? as usize,
+                "--without" => match value.as_str() {
+                    "rarest-first" => options.ablation.random_picker = true,
+                    "choker" => options.ablation.no_choker = true,
+                    "endgame" => options.ablation.no_endgame = true,
+                    _ => return Err(bad()),
+                },
+                _ => return Err(format!("no such option: {option}")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn scenario(&self, seed: u64) -> Scenario {
+        if self.scenario == "chaos" {
+            return Scenario::chaos(seed);
+        }
+        let mut scenario = Scenario::flash_crowd(seed, self.peers, self.pieces, self.piece_length, self.rate);
+        match self.scenario.as_str() {
+            "slow-seed" => scenario.nodes[0].up = self.rate.div_ceil(4),
+            "leave" => scenario.nodes[0].leaving = Leaving::OnceSpread,
+            "poison" => scenario.nodes.iter_mut().skip(1).step_by(10).for_each(|node| node.poison = 0.5),
+            _ => {}
+        }
+        for node in &mut scenario.nodes {
+            node.ablation = self.ablation;
+        }
+        scenario
+    }
+}
+
+/// `16384`, `256KiB`, `1MiB`, or a rate as `4Mbit`.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "Mbit" => 125_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|&bytes| bytes > 0)
+}

@@ -1,0 +1,223 @@
+//! What a run is about: who takes part, with what, and how fast.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use client::torrent::{Ablation, Stay};
+use torrent_format::{Info, Layout};
+
+/// One Mbit/s in bytes a second.
+pub const MBIT: u64 = 125_000;
+
+/// How much later than the seed the members of a crowd join, at most.
+const CROWD_SPREAD: Duration = Duration::from_secs(1);
+
+/// How far a member of a crowd is from the middle, in µs. On average a link has 25 ms; were all alike, whoever stands first in some list
+/// would be first at everything.
+const CROWD_LATENCY: Range<u64> = 7_500..17_500;
+
+/// A run. Equal scenarios replay bit for bit.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// For all that is random: in the world, in every node's core, in the tracker.
+    pub seed: u64,
+    /// Bytes of a piece.
+    pub piece_length: u32,
+    /// Bytes of payload.
+    pub total: u64,
+    /// Who takes part.
+    pub nodes: Vec<NodeSpec>,
+    /// Whether there is a tracker. Without one, nodes know only [`NodeSpec::knows`].
+    pub tracker: bool,
+    /// Whether handshakes offer the Fast extension.
+    pub fast: bool,
+    /// How long a node hashes a piece.
+    pub verify_time: Duration,
+    /// How long the run goes on after the last node has finished.
+    pub tail: Duration,
+    /// When the run is given up.
+    pub deadline: Duration,
+}
+
+/// What a node has when it joins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holding {
+    /// No piece.
+    Nothing,
+    /// Every piece.
+    Everything,
+    /// These pieces.
+    Pieces(Range<u32>),
+    /// Not even the info: it started from a magnet link.
+    Magnet,
+}
+
+/// When a node goes, whatever [`NodeSpec::stay`] says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaving {
+    /// It stays.
+    Never,
+    /// With goodbye, once it has sent this many bytes of payload.
+    AfterUploading(u64),
+    /// With goodbye, once every piece is had by somebody who began without it.
+    OnceSpread,
+    /// Without a word: connections break, the tracker hears nothing.
+    CrashAt(Duration),
+}
+
+/// A participant.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// When it joins.
+    pub join: Duration,
+    /// Uplink, bytes a second.
+    pub up: u64,
+    /// Downlink, bytes a second; `None`: as fast as anything.
+    pub down: Option<u64>,
+    /// Between it and the middle of the network; a link's latency, one way, is the sum of both ends'.
+    pub latency: Duration,
+    /// What it has.
+    pub holding: Holding,
+    /// What it does once it has everything.
+    pub stay: Stay,
+    /// When it goes.
+    pub leaving: Leaving,
+    /// The share of blocks it sends that are bad, 0 to 1. Above 0 it is a poisoner: banning it is right.
+    pub poison: f64,
+    /// Policies switched off.
+    pub ablation: Ablation,
+    /// Connections, at most.
+    pub max_peers: usize,
+    /// Other nodes that it is told of, by their position, when it joins.
+    pub knows: Vec<usize>,
+}
+
+/// Uplinks in a chaos, bytes a second. On slower ones a block waits for minutes behind those of others: what is asked of so many at a
+/// time then comes after anybody's patience has run out.
+const CHAOS_RATE: Range<u64> = 30_000..2_000_000;
+
+impl NodeSpec {
+    /// A downloader that stays, with this uplink and no limit down, 12.5 ms from the middle.
+    pub fn leecher(up: u64) -> Self {
+        Self {
+            join: Duration::ZERO,
+            up,
+            down: None,
+            latency: Duration::from_micros(12_500),
+            holding: Holding::Nothing,
+            stay: Stay::Seed { ratio: None, time: None },
+            leaving: Leaving::Never,
+            poison: 0.0,
+            ablation: Ablation::default(),
+            max_peers: 80,
+            knows: Vec::new(),
+        }
+    }
+
+    /// The like, with everything.
+    pub fn seed(up: u64) -> Self {
+        Self { holding: Holding::Everything, ..Self::leecher(up) }
+    }
+}
+
+impl Scenario {
+    /// A run of these nodes with one torrent of `pieces` whole pieces, and a tracker.
+    pub fn new(seed: u64, pieces: u32, piece_length: u32, nodes: Vec<NodeSpec>) -> Self {
+        Self {
+            seed,
+            piece_length,
+            total: u64::from(pieces) * u64::from(piece_length),
+            nodes,
+            tracker: true,
+            fast: true,
+            verify_time: Duration::from_millis(1),
+            tail: Duration::ZERO,
+            deadline: Duration::from_secs(4 * 3600),
+        }
+    }
+
+    /// A flash crowd: one seed and `peers` downloaders, all with the same uplink, that join within a second.
+    pub fn flash_crowd(seed: u64, peers: usize, pieces: u32, piece_length: u32, rate: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let spread = CROWD_SPREAD.as_micros() as u64;
+        let leechers = (0..peers).map(|_| NodeSpec {
+            join: Duration::from_micros(rng.u64(..spread)),
+            latency: Duration::from_micros(rng.u64(CROWD_LATENCY)),
+            ..NodeSpec::leecher(rate)
+        });
+        let nodes = std::iter::once(NodeSpec::seed(rate)).chain(leechers).collect();
+        Self::new(seed, pieces, piece_length, nodes)
+    }
+
+    /// Anything goes: sizes, rates, distances, who has what, who comes late, crashes, leaves or poisons. Only node 0 is sure: it has everything,
+    /// is honest, and stays; so everybody else who stays must finish.
+    pub fn chaos(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let pieces = rng.u32(1..80);
+        let piece_length = [16 << 10, 40_000, 64 << 10, 256 << 10][rng.usize(..4)];
+        let count = rng.usize(2..16);
+        let poisoned = rng.u8(..4) == 0;
+        let nodes = (0..count).map(|id| {
+            let up = rng.u64(CHAOS_RATE);
+            let mut node = NodeSpec {
+                join: Duration::from_millis(rng.u64(..30_000)),
+                down: rng.bool().then(|| up * rng.u64(1..10)),
+                latency: Duration::from_micros(rng.u64(100..120_000)),
+                max_peers: rng.usize(4..40),
+                knows: if rng.u8(..4) == 0 { vec![rng.usize(..count)] } else { Vec::new() },
+                ..NodeSpec::seed(up)
+            };
+            if id == 0 {
+                return node;
+            }
+            let first = rng.u32(..pieces);
+            node.holding = match rng.u8(..10) {
+                0 => Holding::Everything,
+                1 => Holding::Pieces(first..rng.u32(first..=pieces)),
+                2 | 3 => Holding::Magnet,
+                _ => Holding::Nothing,
+            };
+            node.stay = match rng.u8(..4) {
+                0 => Stay::Leave { linger: rng.bool() },
+                1 => Stay::Seed { ratio: Some(rng.f64() * 2.0), time: None },
+                _ => Stay::Seed { ratio: None, time: None },
+            };
+            if rng.u8(..8) == 0 {
+                node.leaving = Leaving::CrashAt(node.join + Duration::from_millis(rng.u64(..60_000)));
+            }
+            if poisoned && rng.u8(..5) == 0 {
+                node.poison = rng.f64().max(0.05);
+            }
+            node
+        });
+        let mut scenario = Self::new(seed, pieces, piece_length, nodes.collect());
+        scenario.total -= rng.u64(..u64::from(piece_length));
+        scenario.fast = rng.u8(..4) != 0;
+        scenario.verify_time = Duration::from_millis(rng.u64(..50));
+        scenario.tail = Duration::from_secs(rng.u64(..300));
+        scenario
+    }
+
+    /// The torrent of this scenario: a single file, with piece hashes that stand for content that nobody needs.
+    ///
+    /// # Panics
+    /// If the sizes can't be laid out.
+    pub fn info(&self) -> Info {
+        let layout = Layout::new(self.piece_length.into(), [self.total])
+            .expect("the scenario's sizes can be laid out");
+        let mut raw = format!(
+            "d6:lengthi{}e4:name8:sim-data12:piece lengthi{}e6:pieces{}:",
+            self.total,
+            self.piece_length,
+            layout.piece_count() * 20
+        )
+        .into_bytes();
+        for piece in layout.pieces() {
+            let mut hash = [b'#'; 20];
+            hash[..4].copy_from_slice(&piece.get().to_be_bytes());
+            raw.extend_from_slice(&hash);
+        }
+        raw.push(b'e');
+        Info::from_bytes(&raw).expect("the scenario's info dictionary is well-formed")
+    }
+}

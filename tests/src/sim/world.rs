@@ -1,0 +1,469 @@
+//! The run: pops events, hands each to the torrent it concerns, does what the torrent then wants.
+
+mod network;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use client::torrent::{
+    Action, Config, Event as News, PeerSource, Reason, Start, Time, Torrent, TrackerId, Verification,
+};
+use torrent_format::announce::{AnnounceReply, AnnounceRequest};
+use torrent_format::{Bitfield, Info, PieceIndex};
+use tracker::swarm::Swarms;
+
+use super::check::{Checker, Rule};
+use super::event::{Event, Log, NodeId, Parcel, Queue};
+use super::link::Link;
+use super::node::{Node, PORT};
+use super::report::{Outcome, Report};
+use super::scenario::{Holding, Leaving, Scenario};
+
+/// The tracker's distance from the middle of the network.
+const TRACKER_LATENCY: Duration = Duration::from_micros(12_500);
+
+/// How often the tracker forgets.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A swarm in which nothing is gained for so long will not finish: every timer of the protocol (the longest is the snub, 60 s) has
+/// run out several times over.
+const STALL_LIMIT: Duration = Duration::from_secs(240);
+
+/// Actions or timeouts of one node at one moment beyond which the core must be in a loop.
+const LOOP_LIMIT: u32 = 1_000_000;
+
+/// Uplink use is counted in slices of this length.
+pub const SLICE: Duration = Duration::from_millis(500);
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    scenario: Scenario,
+    info: Info,
+    now: Time,
+    queue: Queue,
+    log: Log,
+    rng: fastrand::Rng,
+    nodes: Vec<Node>,
+    links: Vec<Link>,
+    by_ip: BTreeMap<IpAddr, NodeId>,
+    swarms: Swarms,
+    checker: Checker,
+    tally: Tally,
+}
+
+/// What the world counts about all nodes together.
+#[derive(Debug)]
+pub struct Tally {
+    /// Bytes that left uplinks on open connections.
+    pub sent: u64,
+    /// Bytes that came through downlinks.
+    pub received: u64,
+    /// Bytes that met a closed connection.
+    pub lost: u64,
+    /// Bytes that left uplinks, by [`SLICE`].
+    pub slices: Vec<u64>,
+    /// Pieces that somebody has who began without them.
+    pub spread: Bitfield,
+    /// What those who began with everything had sent when every piece was spread.
+    pub sent_for_first_copy: Option<u64>,
+    /// Who banned whom.
+    pub bans: Vec<(NodeId, NodeId)>,
+    /// When a block was last kept, or a node joined.
+    progress: Time,
+    /// Timeouts at the moment `now`.
+    timeouts: u32,
+}
+
+impl Tally {
+    fn new(pieces: u32) -> Self {
+        Self {
+            sent: 0,
+            received: 0,
+            lost: 0,
+            slices: Vec::new(),
+            spread: Bitfield::none(pieces),
+            sent_for_first_copy: None,
+            bans: Vec::new(),
+            progress: Time::default(),
+            timeouts: 0,
+        }
+    }
+}
+
+impl World {
+    /// A run that has yet to begin.
+    pub fn new(scenario: Scenario) -> Self {
+        let info = scenario.info();
+        let mut rng = fastrand::Rng::with_seed(scenario.seed);
+        let nodes: Vec<Node> =
+            scenario.nodes.iter().enumerate().map(|(id, spec)| Node::new(id, spec.clone(), &info)).collect();
+        let mut queue = Queue::default();
+        for (id, node) in nodes.iter().enumerate() {
+            queue.push(Time(node.spec.join), Event::Join(id));
+            if let Leaving::CrashAt(time) = node.spec.leaving {
+                queue.push(Time(time), Event::Crash(id));
+            }
+        }
+        queue.push(Time(EXPIRE_INTERVAL), Event::Expire);
+        Self {
+            now: Time::default(),
+            queue,
+            log: Log::default(),
+            by_ip: nodes.iter().enumerate().map(|(id, node)| (node.addr.ip(), id)).collect(),
+            swarms: Swarms::new(rng.u64(..)),
+            checker: Checker::new(info.clone(), nodes.len(), scenario.fast),
+            tally: Tally::new(info.layout().piece_count()),
+            links: Vec::new(),
+            rng,
+            nodes,
+            info,
+            scenario,
+        }
+    }
+
+    /// Runs it to its end.
+    pub fn run(mut self) -> Report {
+        let mut all_finished_at = None;
+        let outcome = loop {
+            let Some((time, event)) = self.queue.pop() else { break self.stalled() };
+            if time > Time(self.scenario.deadline) {
+                break Outcome::Deadline;
+            }
+            if time != self.now {
+                self.tally.timeouts = 0;
+            }
+            self.now = time;
+            self.log.record(time, &event);
+            self.handle(event);
+            if all_finished_at.is_none() && self.is_finished() {
+                all_finished_at = Some(self.now);
+            }
+            match all_finished_at {
+                Some(finished) if self.now >= finished + self.scenario.tail => break Outcome::Finished,
+                None if self.now - self.tally.progress > STALL_LIMIT && self.somebody_waits() => {
+                    break self.stalled();
+                }
+                _ => {}
+            }
+        };
+        self.check_books();
+        Report::new(outcome, &self.scenario, &self.info, &self.nodes, &self.tally, &self.checker, &self.log)
+    }
+
+    /// Whether all have everything, but those that are gone, and poisoners: these are of use to nobody, and nobody's business.
+    fn is_finished(&self) -> bool {
+        let done = |node: &Node| node.joined.is_some() && node.books.verified().is_all();
+        self.nodes.iter().all(|node| node.gone.is_some() || node.is_poisoner() || done(node))
+    }
+
+    fn somebody_waits(&self) -> bool {
+        let waits = |node: &Node| node.torrent.is_some() && !node.books.verified().is_all();
+        self.nodes.iter().any(|node| waits(node) && !node.is_poisoner())
+    }
+
+    /// Who lacks what, and whether those who are there could have helped.
+    fn stalled(&self) -> Outcome {
+        let mut held = Bitfield::none(self.info.layout().piece_count());
+        let mut lacking = Vec::new();
+        for (id, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.torrent.is_some()) {
+            for piece in self.info.layout().pieces().filter(|&piece| node.books.verified().has(piece)) {
+                held.set(piece);
+            }
+            let lacks = held.length() - node.books.verified().count();
+            if lacks > 0 {
+                lacking.push((id, lacks));
+            }
+        }
+        if held.is_all() {
+            Outcome::Stalled { lacking }
+        } else {
+            Outcome::Starved { held: held.count(), lacking }
+        }
+    }
+
+    // -- what happens
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Join(node) => self.join(node),
+            Event::Crash(node) => self.depart(node),
+            Event::Wake(node) => self.wake(node),
+            Event::Dial(link) => self.dialled(link),
+            Event::Accepted(link) => self.accepted(link),
+            Event::DialFailed(node, addr) => {
+                self.with(node, |torrent, now| torrent.handle_connect_failed(now, addr));
+            }
+            Event::UplinkFree(node) => self.uplink_free(node),
+            Event::Arrive(link, side, parcel) => self.arrive(link, side, parcel),
+            Event::Deliver(link, side, parcel) => self.deliver(link, side, parcel),
+            Event::Verified(node, piece, digests) => self.verified(node, piece, digests),
+            Event::InfoRead(node, raw) => self.info_read(node, &raw),
+            Event::Announce(node, tracker, request) => self.announce(node, tracker, &request),
+            Event::AnnounceReply(node, tracker, reply) => {
+                self.with(node, |torrent, now| torrent.handle_announce_reply(now, tracker, true, Ok(*reply)));
+            }
+            Event::Expire => {
+                self.swarms.expire(self.now.0);
+                self.queue.push(self.now + EXPIRE_INTERVAL, Event::Expire);
+            }
+        }
+    }
+
+    /// Calls a handler of a node's torrent, if it still takes part, and does what the torrent then wants.
+    fn with(&mut self, id: NodeId, call: impl FnOnce(&mut Torrent, Time)) {
+        if let Some(torrent) = &mut self.nodes[id].torrent {
+            call(torrent, self.now);
+            self.drain(id);
+        }
+    }
+
+    fn join(&mut self, id: NodeId) {
+        let pieces = self.info.layout().piece_count();
+        let trackers = if self.scenario.tracker {
+            vec![vec!["http://tracker.invalid/announce".into()]]
+        } else {
+            Vec::new()
+        };
+        let known: Vec<SocketAddr> =
+            self.nodes[id].spec.knows.iter().map(|&other| self.nodes[other].addr).collect();
+        let node = &mut self.nodes[id];
+        let start = match node.spec.holding {
+            Holding::Magnet => Start::Magnet,
+            _ => Start::Known {
+                info: self.info.clone(),
+                have: node.books.verified().clone(),
+                wanted: Bitfield::all(pieces),
+            },
+        };
+        let config = Config {
+            info_hash: self.info.info_hash(),
+            peer_id: node.peer_id,
+            listen_port: PORT,
+            seed: self.rng.u64(..),
+            max_peers: node.spec.max_peers,
+            upload_limit: None,
+            trackers,
+            stay: node.spec.stay,
+            sequential: false,
+            ablation: node.spec.ablation,
+        };
+        node.torrent = Some(Torrent::new(self.now, config, start));
+        node.joined = Some(self.now);
+        self.tally.progress = self.now;
+        self.with(id, |torrent, now| torrent.add_peers(now, PeerSource::Given, known));
+    }
+
+    fn wake(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        if node.wake != Some(self.now) {
+            return;
+        }
+        node.wake = None;
+        let Some(torrent) = &mut node.torrent else { return };
+        if torrent.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            torrent.handle_timeout(self.now);
+            self.tally.timeouts += 1;
+            assert!(self.tally.timeouts < LOOP_LIMIT, "node {id}: timeouts without end at {:?}", self.now);
+        }
+        self.drain(id);
+    }
+
+    fn verified(&mut self, id: NodeId, piece: PieceIndex, digests: bool) {
+        let node = &mut self.nodes[id];
+        if node.torrent.is_none() {
+            return;
+        }
+        let Some(hashed) = node.books.hash(&self.info, piece) else {
+            self.checker.violate(self.now, id, Rule::EarlyVerify, format!("{piece:?} is not whole"));
+            return;
+        };
+        let outcome = if hashed.good {
+            Verification::Good(digests.then_some(hashed.digests))
+        } else {
+            node.traffic.spoilt += hashed.size;
+            Verification::Bad(hashed.digests)
+        };
+        if hashed.good && node.books.verified().is_all() {
+            node.finished = Some(self.now);
+        }
+        self.with(id, |torrent, now| torrent.handle_verified(now, piece, outcome));
+        if hashed.good {
+            self.spread(piece);
+        }
+    }
+
+    /// Somebody who began without this piece has it now.
+    fn spread(&mut self, piece: PieceIndex) {
+        self.tally.spread.set(piece);
+        if !self.tally.spread.is_all() || self.tally.sent_for_first_copy.is_some() {
+            return;
+        }
+        let seeds = self.nodes.iter().filter(|node| node.spec.holding == Holding::Everything);
+        self.tally.sent_for_first_copy = Some(seeds.map(|node| node.traffic.sent).sum());
+        for id in 0..self.nodes.len() {
+            if self.nodes[id].spec.leaving == Leaving::OnceSpread {
+                self.stop(id);
+            }
+        }
+    }
+
+    fn info_read(&mut self, id: NodeId, raw: &[u8]) {
+        if raw != self.info.raw() {
+            self.checker.violate(self.now, id, Rule::FalseReport, "took another torrent's info for ours");
+            return;
+        }
+        let (info, wanted) = (self.info.clone(), Bitfield::all(self.info.layout().piece_count()));
+        let have = self.nodes[id].books.verified().clone();
+        self.with(id, |torrent, now| torrent.handle_info(now, info, have, wanted));
+    }
+
+    fn announce(&mut self, id: NodeId, tracker: TrackerId, request: &AnnounceRequest) {
+        let peer = SocketAddr::new(self.nodes[id].addr.ip(), request.port);
+        let reply: AnnounceReply = self.swarms.announce(self.now.0, peer, request);
+        let at = self.now + TRACKER_LATENCY + self.nodes[id].spec.latency;
+        self.queue.push(at, Event::AnnounceReply(id, tracker, Box::new(reply)));
+    }
+
+    // -- what torrents want
+
+    /// Does all that a node's torrent wants, then sees to its timeout, its uplink and its leaving.
+    fn drain(&mut self, id: NodeId) {
+        for round in 0.. {
+            assert!(round < LOOP_LIMIT, "node {id}: actions without end at {:?}", self.now);
+            let Some(action) = self.nodes[id].torrent.as_mut().and_then(Torrent::poll_action) else { break };
+            self.perform(id, action);
+        }
+        self.serve(id);
+        let node = &mut self.nodes[id];
+        let Some(torrent) = &node.torrent else { return };
+        if node.stopping && torrent.is_stopped() {
+            self.depart(id);
+        } else if let Some(deadline) = torrent.poll_timeout() {
+            let deadline = deadline.max(self.now);
+            if node.wake.is_none_or(|wake| deadline < wake) {
+                node.wake = Some(deadline);
+                self.queue.push(deadline, Event::Wake(id));
+            }
+        }
+    }
+
+    fn perform(&mut self, id: NodeId, action: Action) {
+        match action {
+            Action::Connect(addr) => self.connect(id, addr),
+            Action::Disconnect(key, reason) => {
+                let Some((link, side)) = self.link_of(id, key, "disconnect") else { return };
+                if matches!(reason, Reason::Misbehaved(_) | Reason::Banned) {
+                    let other = self.links[link].end(side.other()).node;
+                    self.punished(id, other, &reason.to_string());
+                }
+                self.close(link, side);
+            }
+            Action::Send(key, message) => self.send(id, key, message),
+            Action::SendBlock(key, block) => self.send_block(id, key, block),
+            Action::DropBlock(key, block) => self.drop_block(id, key, block),
+            Action::Verify { piece, digests } => {
+                if !self.nodes[id].books.is_whole(piece) {
+                    self.checker.violate(self.now, id, Rule::EarlyVerify, format!("{piece:?} is not whole"));
+                }
+                self.queue.push(self.now + self.scenario.verify_time, Event::Verified(id, piece, digests));
+            }
+            Action::Announce { tracker, url: _, request } => {
+                let at = self.now + self.nodes[id].spec.latency + TRACKER_LATENCY;
+                self.queue.push(at, Event::Announce(id, tracker, Box::new(request)));
+            }
+            Action::Info(raw) => {
+                self.queue.push(self.now + self.scenario.verify_time, Event::InfoRead(id, raw));
+            }
+            Action::Notify(News::PeerBanned(addr)) => match self.by_ip.get(&addr.ip()) {
+                Some(&other) => {
+                    self.tally.bans.push((id, other));
+                    self.punished(id, other, "banned");
+                }
+                None => self.checker.violate(self.now, id, Rule::UnknownPeer, format!("banned {addr}")),
+            },
+            Action::Notify(News::Complete) => {
+                if !self.nodes[id].books.verified().is_all() {
+                    self.checker.violate(self.now, id, Rule::FalseReport, "complete, but pieces are missing");
+                }
+            }
+            Action::Notify(News::Fulfilled) => self.stop(id),
+            Action::Notify(_) => {}
+        }
+    }
+
+    fn punished(&mut self, id: NodeId, other: NodeId, how: &str) {
+        if !self.nodes[other].is_poisoner() {
+            self.checker.violate(self.now, id, Rule::HonestPeerPunished, format!("node {other}: {how}"));
+        }
+    }
+
+    // -- leaving
+
+    fn stop(&mut self, id: NodeId) {
+        if !std::mem::replace(&mut self.nodes[id].stopping, true) {
+            self.with(id, client::torrent::Torrent::stop);
+        }
+    }
+
+    /// The node is gone; whatever it still has open breaks.
+    fn depart(&mut self, id: NodeId) {
+        if self.nodes[id].torrent.is_none() {
+            return;
+        }
+        self.check_node(id);
+        let open: Vec<_> = self.nodes[id].keys.values().copied().collect();
+        for (link, side) in open {
+            self.close(link, side);
+        }
+        self.nodes[id].torrent = None;
+        self.nodes[id].gone = Some(self.now);
+    }
+
+    // -- the books at the end
+
+    /// Compares what a torrent says about itself with what passed through its node.
+    fn check_node(&mut self, id: NodeId) {
+        let node = &self.nodes[id];
+        let Some(torrent) = &node.torrent else { return };
+        let (stats, traffic) = (torrent.stats(self.now), node.traffic);
+        let wasted = traffic.discarded + traffic.spoilt;
+        let gained = node.books.gained(&self.info);
+        let said = (stats.uploaded, stats.downloaded, stats.wasted);
+        let seen = (traffic.sent, traffic.received, wasted);
+        if traffic.received != gained + wasted {
+            let detail = format!("received {}, gained {gained}, wasted {wasted}", traffic.received);
+            self.checker.violate(self.now, id, Rule::BytesNotConserved, detail);
+        }
+        if said != seen {
+            let detail = format!("(uploaded, downloaded, wasted): it says {said:?}, the world {seen:?}");
+            self.checker.violate(self.now, id, Rule::FalseReport, detail);
+        }
+    }
+
+    /// What was sent has come, or met a closed connection, or is under way.
+    fn check_books(&mut self) {
+        for id in 0..self.nodes.len() {
+            self.check_node(id);
+        }
+        let mut under_way = 0;
+        while let Some((_, event)) = self.queue.pop() {
+            if let Event::Arrive(_, _, Parcel::Block { block, .. })
+            | Event::Deliver(_, _, Parcel::Block { block, .. }) = event
+            {
+                under_way += u64::from(block.length);
+            }
+        }
+        let Tally { sent, received, lost, .. } = self.tally;
+        if sent != received + lost + under_way {
+            let detail = format!("sent {sent}, received {received}, lost {lost}, under way {under_way}");
+            self.checker.violate(self.now, 0, Rule::BytesNotConserved, detail);
+        }
+        let nodes: u64 = self.nodes.iter().map(|node| node.traffic.received).sum();
+        if received != nodes {
+            let detail = format!("received {received}, by nodes {nodes}");
+            self.checker.violate(self.now, 0, Rule::BytesNotConserved, detail);
+        }
+    }
+}
