@@ -1,0 +1,222 @@
+//! What becomes of each file: decided for all of them before the first is touched.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::beneath::{Identity, Open, Seen};
+use super::files::{Place, failure};
+use super::journal::{FileRecord, Loaded, Record};
+use super::open::Opening;
+use super::plan::Trust;
+use super::survey::Survey;
+use super::{Access, Allocate, Shortage, StorageError};
+
+/// What becomes of a selected file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Decision {
+    /// It is whole where it is.
+    Whole,
+    /// It holds some of the torrent under its own name: it becomes `NAME.part` and is completed.
+    Adopt,
+    /// `NAME.part` is completed; made if it is not there.
+    Complete,
+    /// It has no bytes, and is made at once.
+    Empty { exists: bool },
+    /// Not ours to make: not selected, or padding.
+    Leave,
+}
+
+/// What was made on disk.
+pub(super) struct Made {
+    /// Files with new names.
+    pub(super) files: Vec<usize>,
+    /// Every unfinished file lies on the target directory's file system.
+    pub(super) one_file_system: bool,
+}
+
+impl Opening<'_> {
+    /// # Errors
+    /// [`StorageError::Exists`] if something is there that is not this torrent's.
+    pub(super) fn decide(&self, survey: &Survey) -> Result<Vec<Decision>, StorageError> {
+        (0..self.layout.file_count()).map(|file| self.decide_one(survey, file)).collect()
+    }
+
+    fn decide_one(&self, survey: &Survey, file: usize) -> Result<Decision, StorageError> {
+        if !self.selected[file] || self.access == Access::Seed {
+            return Ok(Decision::Leave);
+        }
+        let length = self.files.length(file);
+        let exists = |place| Err(StorageError::Exists { path: self.files.path(file, place) });
+        let Some(found) = survey.found[file] else {
+            return Ok(if length == 0 { Decision::Empty { exists: false } } else { Decision::Complete });
+        };
+        let size = found.seen.stamp.size;
+        if length == 0 {
+            return if size > 0 && !self.force() {
+                exists(Place::Own)
+            } else {
+                Ok(Decision::Empty { exists: size == 0 })
+            };
+        }
+        if found.place == Place::Part {
+            let strange = survey.valid[file] == 0 && size > 0 && matches!(self.loaded, Loaded::Nothing);
+            return match self.force() {
+                false if found.both => exists(Place::Own),
+                false if strange => exists(Place::Part),
+                _ => Ok(Decision::Complete),
+            };
+        }
+        let vouched = matches!(survey.evidence[file].trust, Trust::Record | Trust::All);
+        if size == length && (vouched || survey.valid[file] as usize == self.layout.file_pieces(file).len()) {
+            return Ok(Decision::Whole);
+        }
+        // A small file may share all its pieces with neighbours that are not there, so that nothing can be said of it. If others
+        // of the torrent's files are right, and its length is, it is taken for one of them.
+        let plausible = size == length && survey.wrong[file] == 0 && !survey.have.is_none();
+        match self.force() {
+            false if found.both => exists(Place::Own),
+            _ if survey.valid[file] > 0 || size == 0 || plausible => Ok(Decision::Adopt),
+            false => exists(Place::Own),
+            true => Ok(Decision::Complete),
+        }
+    }
+
+    /// # Errors
+    /// [`StorageError::Full`] if what is still to be written can't fit.
+    pub(super) fn require_room(&self, survey: &Survey, decisions: &[Decision]) -> Result<(), StorageError> {
+        let needed =
+            decisions.iter().enumerate().map(|(file, decision)| match (decision, survey.found[file]) {
+                (Decision::Complete, Some(found)) if found.place == Place::Own => self.files.length(file),
+                (Decision::Complete | Decision::Adopt, Some(found)) => {
+                    self.files.length(file).saturating_sub(found.seen.allocated)
+                }
+                (Decision::Complete, None) => self.files.length(file),
+                _ => 0,
+            });
+        let needed: u64 = needed.sum();
+        if needed == 0 {
+            return Ok(());
+        }
+        let path = self.files.root().full(Path::new(""));
+        let room =
+            self.files.root().statvfs().map_err(failure("can't look at the file system of", path.clone()))?;
+        // Some file systems don't tell.
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if room.f_blocks > 0 && needed > free {
+            return Err(StorageError::Full { path, shortage: Some(Shortage { needed, free }) });
+        }
+        Ok(())
+    }
+
+    pub(super) fn carry_out(
+        &self,
+        survey: &Survey,
+        decisions: &[Decision],
+        made: &mut Made,
+    ) -> Result<(), StorageError> {
+        let root = self.files.root();
+        let device = root.device().map_err(failure("can't open", root.full(Path::new(""))))?;
+        let mut unfinished: HashSet<(u64, Identity)> = HashSet::new();
+        for (file, decision) in decisions.iter().enumerate() {
+            let own = self.files.relative(file, Place::Own);
+            let part = self.files.relative(file, Place::Part);
+            let at = |action, place| failure(action, self.files.path(file, place));
+            match decision {
+                Decision::Leave => {
+                    if let Some(found) = survey.found[file] {
+                        let stamp = found.seen.stamp;
+                        self.files.set(file, Place::Own, Some(stamp.identity), Some(stamp));
+                    }
+                }
+                Decision::Whole => {
+                    let stamp = survey.found[file].map(|found| found.seen.stamp);
+                    self.files.set(file, Place::Own, stamp.map(|stamp| stamp.identity), stamp);
+                }
+                Decision::Empty { exists: true } => self.files.set(file, Place::Own, None, None),
+                Decision::Empty { exists: false } => {
+                    let made_empty = match root.file(own, Open::Create) {
+                        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                            root.file(own, Open::Write).and_then(|file| file.set_len(0))
+                        }
+                        outcome => outcome.map(drop),
+                    };
+                    made_empty.map_err(at("can't create", Place::Own))?;
+                    self.files.set(file, Place::Own, None, None);
+                    made.files.push(file);
+                }
+                Decision::Adopt | Decision::Complete => {
+                    if *decision == Decision::Adopt {
+                        root.rename(own, part, self.force()).map_err(at("can't rename", Place::Own))?;
+                        made.files.push(file);
+                    }
+                    let open = match root.file(part, Open::Create) {
+                        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                            root.file(part, Open::Write)
+                        }
+                        created => created.inspect(|_| made.files.push(file)),
+                    };
+                    let open = open.map_err(at("can't create", Place::Part))?;
+                    let seen =
+                        self.reserve(file, &open).map_err(at("can't reserve room for", Place::Part))?;
+                    made.one_file_system &= seen.device == device;
+                    if !unfinished.insert((seen.device, seen.stamp.identity)) {
+                        // A file system that takes two names for one, or a hard link.
+                        let problem =
+                            std::io::Error::other("it is the same file as another one of the torrent");
+                        return Err(at("can't write", Place::Part)(problem));
+                    }
+                    self.files.set(file, Place::Part, Some(seen.stamp.identity), None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, file: usize, open: &std::fs::File) -> std::io::Result<Seen> {
+        let length = self.files.length(file);
+        if self.allocate == Allocate::Full {
+            match rustix::fs::fallocate(open, rustix::fs::FallocateFlags::empty(), 0, length) {
+                // The file system can't: the length is all that we can give.
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.allocate != Allocate::None && Seen::of(open)?.stamp.size < length {
+            open.set_len(length)?;
+        }
+        Seen::of(open)
+    }
+
+    /// What the new journal starts with.
+    pub(super) fn record(&self, survey: &Survey) -> Result<Record, StorageError> {
+        let mut record = Record::new(&self.subject);
+        for piece in self.layout.pieces().filter(|&p| survey.have.has(p) && !survey.believed.has(p)) {
+            // What is seeded nobody wrote just now: it has been there.
+            if survey.durable.has(piece) || self.access == Access::Seed {
+                record.durable.set(piece);
+            } else {
+                record.written.set(piece);
+            }
+        }
+        record.selected.clone_from(&self.selected);
+        let known = |stamp| Some(FileRecord { stamp, touched: false });
+        for file in 0..self.layout.file_count() {
+            let place = self.files.place(file);
+            record.files[file] = match (place, survey.found[file]) {
+                // As it looked before it was hashed: whoever changed it since will be noticed.
+                (Place::Own, Some(found)) => known(found.seen.stamp),
+                (Place::Part, _) => {
+                    let found = self.files.root().look(self.files.relative(file, Place::Part));
+                    let found = found.map_err(failure("can't read", self.files.path(file, Place::Part)))?;
+                    found.and_then(|seen| known(seen.stamp))
+                }
+                _ => None,
+            };
+        }
+        // A seed has unselected files in their own places, not in the spill file.
+        if self.access != Access::Seed {
+            record.files[self.files.spill()] = self.look_at_spill()?.and_then(known);
+        }
+        Ok(record)
+    }
+}

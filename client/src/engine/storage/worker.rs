@@ -1,0 +1,216 @@
+//! The threads that hash and write. A piece is hashed as its blocks come and written once its hash is right; only when memory
+//! runs short do blocks go to their files before that.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sha1::{Digest, Sha1};
+use torrent_format::{BLOCK_LENGTH, PieceIndex};
+
+use super::barrier::{Request, SYNC_BYTES};
+use super::pieces::{Content, Evict, Finished, Step};
+use super::queue::Job;
+use super::shared::Shared;
+use super::{StorageError, StorageEvent};
+use crate::engine::buffer::Buffer;
+use crate::torrent::Verification;
+
+/// The share of the pool that is kept free, as a divisor: below it, blocks are pushed out until twice as much is free.
+const KEEP_FREE: usize = 4;
+
+/// The run that is worth a write of its own, in bytes: shorter ones cost a spinning disk more in seeks than in writing.
+const GOOD_RUN: usize = 512 * 1024;
+
+/// Works until the storage is closed.
+pub(super) fn run(shared: &Shared) {
+    while let Some(job) = shared.queue.next() {
+        let (done, look_again) = match job {
+            // What it held while relief was given may be the very thing that could be pushed out now.
+            Job::Advance(piece) => (advance(shared, piece), true),
+            Job::Relieve => (relieve(shared), shared.queue.relieved()),
+        };
+        if let Err(error) = done {
+            shared.fail(error);
+        }
+        if look_again {
+            relieve_if_short(shared);
+        }
+    }
+}
+
+/// Asks for relief if the pool runs low and there is something to push out.
+pub(super) fn relieve_if_short(shared: &Shared) {
+    if shared.pool.available() < shared.pool.capacity() / KEEP_FREE && shortfall(shared) > 0 {
+        shared.queue.relieve();
+    }
+}
+
+/// Bytes to push out.
+fn shortfall(shared: &Shared) -> usize {
+    let pieces = shared.pieces.lock().unwrap();
+    if !pieces.has_waiting() {
+        return 0;
+    }
+    (2 * shared.pool.capacity() / KEEP_FREE).saturating_sub(shared.pool.available() + pieces.leaving())
+}
+
+fn advance(shared: &Shared, piece: PieceIndex) -> Result<(), StorageError> {
+    loop {
+        let step = shared.pieces.lock().unwrap().step(piece);
+        match step {
+            Step::Hash(hasher, blocks, contents) => hash(shared, piece, hasher, blocks, &contents)?,
+            Step::Finish(finished) => {
+                let held = finished.held;
+                let done = finish(shared, piece, finished);
+                shared.pieces.lock().unwrap().left(held);
+                return done;
+            }
+            Step::Idle => return Ok(()),
+        }
+    }
+}
+
+fn hash(
+    shared: &Shared,
+    piece: PieceIndex,
+    mut hasher: Sha1,
+    blocks: Range<u32>,
+    contents: &[Content],
+) -> Result<(), StorageError> {
+    for (number, content) in blocks.clone().zip(contents) {
+        with_block(shared, piece, number, content, |bytes| hasher.update(bytes))?;
+    }
+    shared.pieces.lock().unwrap().hashed(piece, hasher, blocks);
+    Ok(())
+}
+
+fn finish(shared: &Shared, piece: PieceIndex, finished: Finished) -> Result<(), StorageError> {
+    let good = finished.digest == *shared.info.piece_hash(piece);
+    let digests =
+        if finished.digests || !good { Some(block_digests(shared, piece, &finished)?) } else { None };
+    if !good {
+        let digests = digests.unwrap_or_default();
+        let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Bad(digests)));
+        return Ok(());
+    }
+    let _writing = shared.writing.read().unwrap();
+    let evicted = finished.blocks.iter().any(|block| matches!(block, Content::Written));
+    for (first, run) in held_runs(finished.blocks) {
+        shared.write(piece, first * BLOCK_LENGTH, &run, true)?;
+    }
+    // What was evicted of a whole file was dropped without a look at it.
+    if let Some(file) = shared.whole_file(piece).filter(|_| evicted)
+        && hash_of_files(shared, piece)? != finished.digest
+    {
+        return Err(shared.other_data(file));
+    }
+    shared.records.lock().unwrap().note(|journal| journal.written(piece))?;
+    // Told under the lock: a barrier that makes the piece durable, and the news of it, come after this.
+    let mut ledger = shared.ledger.lock().unwrap();
+    let waiting = ledger.verified(shared.info.layout(), piece);
+    if waiting >= SYNC_BYTES && waiting - u64::from(shared.info.layout().piece_size(piece)) < SYNC_BYTES {
+        let _ = shared.requests.send(Request::Urgent);
+    }
+    let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Good(digests)));
+    Ok(())
+}
+
+/// The SHA-1 of a piece as it lies in its files.
+fn hash_of_files(shared: &Shared, piece: PieceIndex) -> Result<[u8; 20], StorageError> {
+    let mut hasher = Sha1::new();
+    for number in 0..shared.info.layout().block_count(piece) {
+        with_block(shared, piece, number, &Content::Written, |bytes| hasher.update(bytes))?;
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// The first eight bytes of each block's SHA-1: enough that nobody makes two blocks that look alike.
+fn block_digests(shared: &Shared, piece: PieceIndex, finished: &Finished) -> Result<Vec<u64>, StorageError> {
+    let mut digests = Vec::with_capacity(finished.blocks.len());
+    for (number, content) in (0..).zip(&finished.blocks) {
+        with_block(shared, piece, number, content, |bytes| digests.push(block_digest(bytes)))?;
+    }
+    Ok(digests)
+}
+
+pub(super) fn block_digest(bytes: &[u8]) -> u64 {
+    let digest: [u8; 20] = Sha1::digest(bytes).into();
+    u64::from_be_bytes(*digest.first_chunk().expect("20 is more than 8"))
+}
+
+fn with_block(
+    shared: &Shared,
+    piece: PieceIndex,
+    number: u32,
+    content: &Content,
+    then: impl FnOnce(&[u8]),
+) -> Result<(), StorageError> {
+    match content {
+        Content::Held(buffer) => then(buffer),
+        Content::Written => {
+            shared.read_back.fetch_add(1, Ordering::Relaxed);
+            let block = shared.info.layout().block(piece, number);
+            let mut bytes = vec![0; block.length as usize];
+            shared.read(piece, block.begin..block.begin + block.length, &mut bytes)?;
+            then(&bytes);
+        }
+    }
+    Ok(())
+}
+
+/// Neighbouring blocks that are in memory, with the number of each run's first.
+fn held_runs(blocks: Vec<Content>) -> Vec<(u32, Vec<Arc<Buffer>>)> {
+    let mut runs: Vec<(u32, Vec<Arc<Buffer>>)> = Vec::new();
+    for (number, content) in (0_u32..).zip(blocks) {
+        let Content::Held(buffer) = content else { continue };
+        match runs.last_mut() {
+            Some((first, run)) if *first + run.len() as u32 == number => run.push(buffer),
+            _ => runs.push((number, vec![buffer])),
+        }
+    }
+    runs
+}
+
+/// Pushes blocks of unfinished pieces out to their files until enough memory is free: long hashed runs first, then any hashed
+/// ones, then those that will have to be read back; the oldest pieces first.
+fn relieve(shared: &Shared) -> Result<(), StorageError> {
+    let mut wanted = shortfall(shared);
+    for which in [Evict::Hashed(GOOD_RUN), Evict::Hashed(0), Evict::Any] {
+        let candidates = shared.pieces.lock().unwrap().waiting();
+        for piece in candidates {
+            if wanted == 0 || shared.has_failed() {
+                return Ok(());
+            }
+            if shared.pieces.lock().unwrap().claim_idle(piece) {
+                let freed = push_out(shared, piece, which, wanted);
+                if shared.pieces.lock().unwrap().release(piece) {
+                    shared.queue.advance(piece);
+                }
+                wanted = wanted.saturating_sub(freed?);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Pushes out blocks of a claimed piece; returns the bytes.
+fn push_out(shared: &Shared, piece: PieceIndex, which: Evict, wanted: usize) -> Result<usize, StorageError> {
+    loop {
+        let step = shared.pieces.lock().unwrap().hash_step(piece);
+        let Some(Step::Hash(hasher, blocks, contents)) = step else { break };
+        hash(shared, piece, hasher, blocks, &contents)?;
+    }
+    let _writing = shared.writing.read().unwrap();
+    let pinned = shared.blocks_in_whole_files(piece);
+    let mut freed = 0;
+    while freed < wanted {
+        let run = shared.pieces.lock().unwrap().evictable(piece, which, &pinned);
+        let Some((first, run)) = run else { break };
+        shared.write(piece, first * BLOCK_LENGTH, &run, false)?;
+        freed += run.iter().map(|block| block.len()).sum::<usize>();
+        shared.evicted.fetch_add(run.len() as u64, Ordering::Relaxed);
+        shared.pieces.lock().unwrap().evicted(piece, first, run.len());
+    }
+    Ok(freed)
+}
