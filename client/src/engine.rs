@@ -1,4 +1,19 @@
-//! What touches the outside, with no rule in it.
+//! What touches the outside, with no rule in it: sockets, files, clock, trackers. A [`session::Session`] listens and holds the limits that
+//! torrents share; each torrent has a driver task, each peer a connection, and [`storage::Storage`] threads of its own for the disk.
 
+pub mod announce;
 pub mod buffer;
+pub mod limit;
+pub mod session;
 pub mod storage;
+
+mod connection;
+mod driver;
+mod handshake;
+mod listen;
+mod open;
+mod outbox;
+mod task;
+
+#[cfg(test)]
+mod tests;

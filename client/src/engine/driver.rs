@@ -1,0 +1,490 @@
+#![expect(clippy::disallowed_methods, reason = "the core's time is this driver's clock")]
+//! One torrent: a task that owns its [`Torrent`], hands it what happens, and does what it says. No rule is here.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
+use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
+
+use super::announce::Announced;
+use super::buffer::Buffer;
+use super::connection::{Connection, Link, PeerEvent};
+use super::handshake::{HandshakeFailure, Shaken, dial};
+use super::open::{Opened, Opener, Source};
+use super::outbox::Overflow;
+use super::session::{Phase, TorrentEvent, TorrentFailure};
+use super::storage::{Access, StorageError, StorageEvent};
+use crate::torrent::{Action, Config, Event, PeerKey, PeerSource, Start, Time, Torrent, TrackerId, Verdict};
+use crate::wire::BlockRequest;
+
+/// Time between two snapshots.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// News of peers that are handled between two looks at everything else.
+const PEER_BATCH: usize = 256;
+
+/// How long a torrent may take to stop if nobody says.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a goodbye to a tracker waits for the answer to what was said to it before.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What wakes the driver, but for its tasks and its clock.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) peer_events: mpsc::Receiver<(PeerKey, PeerEvent)>,
+    pub(super) disk_events: mpsc::UnboundedReceiver<StorageEvent>,
+    /// Connections that came in.
+    pub(super) incoming: mpsc::Receiver<Shaken>,
+    /// Within which time to stop. Closed: the handle was dropped.
+    pub(super) stop: mpsc::Receiver<Duration>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Driver {
+    torrent: Torrent,
+    /// The core's time zero.
+    epoch: Instant,
+    opener: Opener,
+    /// What every connection gets; holds the data once it is open.
+    link: Link,
+    connections: HashMap<PeerKey, Connection>,
+    /// The end of the latest announce to a tracker: one at a time, in order. A `stopped` that overtakes a `completed` would leave us in
+    /// the swarm.
+    turns: HashMap<TrackerId, oneshot::Receiver<()>>,
+    /// Dials, announces and whatever else takes its time. Ends with the driver.
+    tasks: JoinSet<Done>,
+    phase: Phase,
+    /// The disk is being looked at, after the info has come from peers.
+    opening: bool,
+    saving: Saving,
+    failed: bool,
+    stopping: Option<Stopping>,
+}
+
+/// How a task of the driver's ended.
+#[derive(Debug)]
+enum Done {
+    Dialled(SocketAddr, Result<Shaken, HandshakeFailure>),
+    Resolved(Vec<SocketAddr>),
+    Announced { tracker: TrackerId, goodbye: bool, announced: Announced },
+    Opened(Result<Box<Opened>, TorrentFailure>),
+    Saved { whole: bool, outcome: Result<(), StorageError> },
+}
+
+/// What is on its way to being durable.
+#[derive(Debug, Default)]
+struct Saving {
+    under_way: bool,
+    /// Every wanted piece is verified.
+    whole: bool,
+    /// And durable.
+    durable: bool,
+}
+
+#[derive(Debug)]
+struct Stopping {
+    /// Whatever is unfinished then stays so.
+    deadline: Option<Instant>,
+    /// What [`AddTorrent::stay`] asks for has come about, rather than that the user or a failure stops it.
+    fulfilled: bool,
+}
+
+impl Driver {
+    /// `opened`: `None` if the info has to come from peers.
+    pub(super) fn new(
+        opener: Opener,
+        opened: Option<Opened>,
+        seed: u64,
+        peer_events: mpsc::Sender<(PeerKey, PeerEvent)>,
+    ) -> Self {
+        let (shared, torrent) = (&opener.shared, &opener.torrent);
+        let config = Config {
+            info_hash: torrent.info_hash,
+            peer_id: shared.peer_id,
+            listen_port: shared.port,
+            seed,
+            max_peers: shared.config.max_peers,
+            upload_limit: shared.config.upload_limit,
+            trackers: torrent.trackers.clone(),
+            stay: torrent.stay,
+            sequential: torrent.sequential,
+            ablation: torrent.ablation,
+        };
+        let storage = OnceLock::new();
+        let (phase, start) = match opened {
+            None => (Phase::FetchingInfo, Start::Magnet),
+            Some(opened) => {
+                storage.get_or_init(|| opened.storage);
+                let Opened { info, have, wanted, .. } = opened;
+                (Phase::Running, Start::Known { info, have, wanted })
+            }
+        };
+        let link = Link {
+            events: peer_events,
+            storage: Arc::new(storage),
+            pool: shared.pool.clone(),
+            upload_memory: Arc::clone(&shared.upload_memory),
+            upload: shared.upload.clone(),
+            download: shared.download.clone(),
+        };
+        let tasks = torrent.peers.iter().cloned().map(resolve).collect();
+        Self {
+            torrent: Torrent::new(Time::default(), config, start),
+            epoch: Instant::now(),
+            opener,
+            link,
+            connections: HashMap::new(),
+            turns: HashMap::new(),
+            tasks,
+            phase,
+            opening: false,
+            saving: Saving::default(),
+            failed: false,
+            stopping: None,
+        }
+    }
+
+    /// Until the torrent has stopped.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut batch = Vec::with_capacity(PEER_BATCH);
+        let mut publish = interval(PUBLISH_INTERVAL);
+        publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut abandoned = false;
+        self.act();
+        while !self.is_over() {
+            let wake = self.wake();
+            tokio::select! {
+                _ = inputs.peer_events.recv_many(&mut batch, PEER_BATCH) => {
+                    for (key, event) in batch.drain(..) {
+                        self.handle_peer(key, event);
+                        self.act();
+                    }
+                }
+                Some(event) = inputs.disk_events.recv() => self.handle_storage(event),
+                Some(done) = self.tasks.join_next() => self.handle_done(done, &mut inputs.disk_events),
+                Some(shaken) = inputs.incoming.recv() => self.handle_shaken(shaken),
+                limit = inputs.stop.recv(), if !abandoned => {
+                    abandoned = limit.is_none();
+                    self.stop(Some(limit.unwrap_or(STOP_LIMIT)));
+                }
+                () = sleep_until(wake) => self.torrent.handle_timeout(self.now()),
+                _ = publish.tick() => self.publish(),
+            }
+            self.act();
+        }
+        self.publish();
+        self.end().await;
+    }
+
+    /// Lets go of everything, the lock on the data last.
+    async fn end(self) {
+        let Self { link, connections, mut tasks, stopping, saving, opener, .. } = self;
+        drop(connections);
+        tasks.shutdown().await;
+        let Some(storage) = link.storage.get().cloned() else { return };
+        drop(link);
+        let Some(Stopping { deadline, fulfilled }) = stopping else { return };
+        let ending = async {
+            // A download that is whole and will not go on needs no record any more.
+            let over =
+                fulfilled && saving.durable && matches!(opener.torrent.access, Access::Download { .. });
+            if over && let Err(error) = storage.remove_record().await {
+                tracing::warn!("can't remove the record of a finished download: {error}");
+            }
+            storage.close().await;
+        };
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + STOP_LIMIT);
+        if timeout_at(deadline, ending).await.is_err() {
+            tracing::debug!("the disk is busy still");
+        }
+    }
+
+    /// Does what the core says.
+    fn act(&mut self) {
+        while let Some(action) = self.torrent.poll_action() {
+            match action {
+                Action::Connect(addr) => self.dial(addr),
+                Action::Disconnect(key, reason) => {
+                    if self.connections.remove(&key).is_some() {
+                        tracing::debug!(?key, "we disconnect: {reason}");
+                    }
+                }
+                Action::Send(key, message) => self.send(key, |connection| connection.send(&message)),
+                Action::SendBlock(key, block) => self.send(key, |connection| connection.send_block(block)),
+                Action::DropBlock(key, block) => {
+                    if self.connections.get(&key).is_some_and(|connection| connection.drop_block(block)) {
+                        self.torrent.handle_block_dropped(self.now(), key, block);
+                    }
+                }
+                Action::Verify { piece, digests } => {
+                    if let Some(storage) = self.link.storage.get() {
+                        storage.verify(piece, digests);
+                    }
+                }
+                Action::Announce { tracker, url, request } => self.announce(tracker, url, request),
+                Action::Info(bytes) => self.open(bytes),
+                Action::Notify(event) => self.notify(event),
+            }
+        }
+    }
+
+    // -- what happens
+
+    fn handle_peer(&mut self, key: PeerKey, event: PeerEvent) {
+        if !self.connections.contains_key(&key) {
+            return; // It was on its way when we disconnected.
+        }
+        let now = self.now();
+        match event {
+            PeerEvent::Message(message) => self.torrent.handle_message(now, key, message),
+            PeerEvent::Block(block, payload) => {
+                if self.torrent.handle_block(now, key, block) == Verdict::Keep {
+                    self.keep(block, payload);
+                }
+            }
+            PeerEvent::BlockSent(block) => self.torrent.handle_block_sent(now, key, block),
+            PeerEvent::ReadFailed(block, error) => {
+                self.torrent.handle_read_failed(now, key, block);
+                self.lose_piece(error);
+            }
+            PeerEvent::Closed => self.lose(key),
+        }
+    }
+
+    /// A piece that was verified can't be read. A seeder serves the others. A download does not go on: nobody but the user knows why the
+    /// file is not what it was, it may be theirs by now, and a whole file is not written to. The next start looks at what is there.
+    fn lose_piece(&mut self, error: StorageError) {
+        let downloading = matches!(self.opener.torrent.access, Access::Download { .. }) && !self.saving.whole;
+        if downloading && self.stopping.is_none() {
+            self.fail(error.into());
+        }
+    }
+
+    fn handle_storage(&mut self, event: StorageEvent) {
+        match event {
+            StorageEvent::Verified(piece, outcome) => {
+                self.torrent.handle_verified(self.now(), piece, outcome);
+            }
+            StorageEvent::FileDone { path, .. } => self.opener.news.tell(TorrentEvent::FileDone(path)),
+            StorageEvent::Failed(error) => self.fail(error.into()),
+        }
+    }
+
+    fn handle_shaken(&mut self, shaken: Shaken) {
+        let peer = shaken.peer;
+        match self.torrent.handle_connected(self.now(), peer) {
+            Ok(key) => {
+                self.connections.insert(key, Connection::start(key, shaken, self.link.clone()));
+            }
+            Err(reason) => tracing::debug!(addr = %peer.addr, "refused: {reason}"),
+        }
+    }
+
+    fn handle_done(
+        &mut self,
+        done: Result<Done, JoinError>,
+        disk_events: &mut mpsc::UnboundedReceiver<StorageEvent>,
+    ) {
+        let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let now = self.now();
+        match done {
+            Done::Dialled(_, Ok(shaken)) => self.handle_shaken(shaken),
+            Done::Dialled(addr, Err(error)) => {
+                tracing::debug!(%addr, "can't connect: {error}");
+                self.torrent.handle_connect_failed(now, addr);
+            }
+            Done::Resolved(addrs) => self.torrent.add_peers(now, PeerSource::Given, addrs),
+            // Once we say goodbye, only the answers to that count.
+            Done::Announced { goodbye: false, .. } if self.stopping.is_some() => {}
+            Done::Announced { tracker, announced: Announced { local, reply }, .. } => {
+                self.torrent.handle_announce_reply(now, tracker, local, reply);
+            }
+            Done::Opened(Ok(opened)) => {
+                self.opening = false;
+                let Opened { info, storage, have, wanted } = *opened;
+                self.link.storage.get_or_init(|| storage);
+                self.phase = if self.stopping.is_some() { Phase::Stopping } else { Phase::Running };
+                self.torrent.handle_info(now, info, have, wanted);
+            }
+            // As we wished.
+            Done::Opened(Err(TorrentFailure::Storage(StorageError::CalledOff))) => self.opening = false,
+            Done::Opened(Err(failure)) => {
+                self.opening = false;
+                self.fail(failure);
+            }
+            Done::Saved { whole, outcome } => {
+                self.saving.under_way = false;
+                // What storage said before it was done comes first: files, then the whole.
+                while let Ok(event) = disk_events.try_recv() {
+                    self.handle_storage(event);
+                }
+                match outcome {
+                    Ok(()) => self.saved(whole),
+                    Err(error) => self.fail(error.into()),
+                }
+            }
+        }
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.opener.news.tell(TorrentEvent::Core(event.clone()));
+        match event {
+            Event::Complete => {
+                self.saving.whole = true;
+                self.save();
+            }
+            Event::Fulfilled => {
+                self.stop(None);
+            }
+            _ => {}
+        }
+    }
+
+    // -- what is done about it
+
+    fn dial(&mut self, addr: SocketAddr) {
+        let (shared, info_hash) = (Arc::clone(&self.opener.shared), self.opener.torrent.info_hash);
+        self.tasks.spawn(async move {
+            let _permit = shared.half_open.acquire().await;
+            Done::Dialled(addr, dial(addr, shared.config.bind, info_hash, shared.peer_id).await)
+        });
+    }
+
+    fn announce(&mut self, tracker: TrackerId, url: Arc<str>, request: AnnounceRequest) {
+        let announcer = self.opener.shared.announcer.clone();
+        // A queue of our own making: tasks that are started in order may run in any, and a lock would serve who came first.
+        let (over, next) = oneshot::channel::<()>();
+        let before = self.turns.insert(tracker, next);
+        let goodbye = request.event == AnnounceEvent::Stopped;
+        self.tasks.spawn(async move {
+            if let Some(before) = before {
+                // It never sends: it is dropped when that announce is over.
+                let patience = if goodbye { LAST_WORD } else { Duration::MAX };
+                let _ = timeout(patience, before).await;
+            }
+            let announced = announcer.announce(&url, &request).await;
+            drop(over);
+            Done::Announced { tracker, goodbye, announced }
+        });
+    }
+
+    fn send(&mut self, key: PeerKey, put: impl FnOnce(&Connection) -> Result<(), Overflow>) {
+        if let Some(Err(overflow)) = self.connections.get(&key).map(put) {
+            tracing::debug!(?key, "we disconnect: {overflow}");
+            self.lose(key);
+        }
+    }
+
+    fn lose(&mut self, key: PeerKey) {
+        self.connections.remove(&key);
+        self.torrent.handle_disconnected(self.now(), key);
+    }
+
+    fn keep(&self, block: BlockRequest, payload: Buffer) {
+        let BlockRequest { index, begin, length } = block;
+        let block = self.torrent.info().and_then(|info| info.layout().check_block(index, begin, length));
+        match (self.link.storage.get(), block) {
+            (Some(storage), Some(block)) => storage.write(block, payload),
+            _ => debug_assert!(false, "the core keeps only what it asked for"),
+        }
+    }
+
+    fn open(&mut self, info: Vec<u8>) {
+        self.phase = Phase::Checking;
+        self.opening = true;
+        let opening = self.opener.open(Source::Raw(info));
+        self.tasks.spawn(async move { Done::Opened(opening.await.map(Box::new)) });
+    }
+
+    /// Makes durable what is verified by now.
+    fn save(&mut self) {
+        if let (Some(storage), false) = (self.link.storage.get().cloned(), self.saving.under_way) {
+            self.saving.under_way = true;
+            let whole = self.saving.whole;
+            self.tasks.spawn(async move { Done::Saved { whole, outcome: storage.flush().await } });
+        }
+    }
+
+    fn saved(&mut self, whole: bool) {
+        if whole && !self.saving.durable {
+            self.saving.durable = true;
+            self.publish();
+            self.opener.news.tell(TorrentEvent::Durable);
+        } else if self.saving.whole && !self.saving.durable {
+            // The last piece came after that one had begun.
+            self.save();
+        }
+    }
+
+    fn fail(&mut self, failure: TorrentFailure) {
+        tracing::debug!("the torrent can't go on: {failure}");
+        // The first failure is the cause of the others.
+        if !std::mem::replace(&mut self.failed, true) {
+            self.opener.news.tell(TorrentEvent::Failed(failure));
+        }
+        self.stop(Some(STOP_LIMIT));
+    }
+
+    /// `None`: because it has done what was asked for; then it takes the time that it needs.
+    fn stop(&mut self, limit: Option<Duration>) {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        if let Some(stopping) = &mut self.stopping {
+            stopping.deadline = [stopping.deadline, deadline].into_iter().flatten().min();
+            return;
+        }
+        self.stopping = Some(Stopping { deadline, fulfilled: limit.is_none() });
+        self.opener.call_off();
+        self.phase = Phase::Stopping;
+        self.publish();
+        self.torrent.stop(self.now());
+        self.save();
+    }
+
+    fn is_over(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| {
+            let finished = self.torrent.is_stopped() && !self.saving.under_way && !self.opening;
+            finished || stopping.deadline.is_some_and(|deadline| deadline <= Instant::now())
+        })
+    }
+
+    fn publish(&self) {
+        let now = self.now();
+        self.opener.news.snapshot.send_modify(|snapshot| {
+            snapshot.phase = self.phase;
+            snapshot.stats = self.torrent.stats(now);
+            snapshot.peers = self.torrent.peer_stats();
+        });
+    }
+
+    fn now(&self) -> Time {
+        Time(self.epoch.elapsed())
+    }
+
+    fn wake(&self) -> Instant {
+        let timeout = self.torrent.poll_timeout().map(|time| self.epoch + time.0);
+        let deadline = self.stopping.as_ref().and_then(|stopping| stopping.deadline);
+        // Publishing wakes it long before an hour has passed.
+        [timeout, deadline]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+    }
+}
+
+async fn resolve(peer: String) -> Done {
+    match tokio::net::lookup_host(&peer).await {
+        Ok(addrs) => Done::Resolved(addrs.collect()),
+        Err(error) => {
+            tracing::warn!("can't find the peer {peer}: {error}");
+            Done::Resolved(Vec::new())
+        }
+    }
+}

@@ -1,0 +1,368 @@
+#![expect(clippy::disallowed_methods, reason = "where a run gets its name and its seeds")]
+//! Several torrents behind one listening port, one budget of memory and one pair of rate limits.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+use torrent_format::{Info, InfoHash, PeerId};
+
+use super::announce::Announcer;
+use super::buffer::BufferPool;
+use super::handshake::Shaken;
+use super::limit::Limiter;
+use super::listen;
+use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
+use super::task::{self, Job, News};
+use crate::torrent::{Ablation, Event, PeerStats, Stats, Stay};
+
+/// What torrents share.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// `--port`: `None`: the first free of 6881–6889, else any; `Some(0)`: any.
+    pub port: Option<u16>,
+    /// `--bind`: the address to listen on and dial from; `None`: all, IPv4 and IPv6.
+    pub bind: Option<IpAddr>,
+    /// Bytes a second for all torrents together.
+    pub upload_limit: Option<u64>,
+    /// Bytes a second for all torrents together.
+    pub download_limit: Option<u64>,
+    /// Bytes for all buffers (`--memory`).
+    pub memory: usize,
+    /// Connections a torrent.
+    pub max_peers: usize,
+    /// Where records are kept.
+    pub state_dir: PathBuf,
+}
+
+/// Why a session can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Exit code 10.
+    #[error("can't listen on {addr}: {source}")]
+    Listen {
+        /// Where.
+        addr: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Exit code 1.
+    #[error("can't set up HTTP: {0}")]
+    Http(String),
+}
+
+/// A torrent to be added.
+#[derive(Clone, Debug)]
+pub struct AddTorrent {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// Its info; `None`: from peers (BEP 9).
+    pub info: Option<Info>,
+    /// Trackers in tiers.
+    pub trackers: Vec<Vec<String>>,
+    /// Peers to dial, `host:port`.
+    pub peers: Vec<String>,
+    /// The directory that holds (or will hold) the torrent's named file or directory.
+    pub dir: PathBuf,
+    /// Download or seed.
+    pub access: Access,
+    /// What to check.
+    pub check: Check,
+    /// How to reserve room.
+    pub allocate: Allocate,
+    /// Which files; asked once the info is known. One flag a file; empty: all.
+    pub select: Select,
+    /// After completion.
+    pub stay: Stay,
+    /// In order.
+    pub sequential: bool,
+    /// Experiments.
+    pub ablation: Ablation,
+}
+
+/// Which files of a torrent are wanted.
+#[derive(Clone)]
+pub struct Select(pub Arc<Selector>);
+
+/// One flag a file, or why that can't be; empty: all.
+pub type Selector = dyn Fn(&Info) -> Result<Vec<bool>, String> + Send + Sync;
+
+impl Select {
+    /// Every file.
+    pub fn all() -> Self {
+        Self(Arc::new(|_| Ok(Vec::new())))
+    }
+}
+
+impl std::fmt::Debug for Select {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Select")
+    }
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Phase {
+    /// Looking for the info.
+    #[default]
+    FetchingInfo,
+    /// Hashing what is there.
+    Checking,
+    /// Downloading or seeding.
+    Running,
+    /// Saying goodbye.
+    Stopping,
+    /// Over.
+    Stopped,
+}
+
+/// Published a few times a second.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Figures.
+    pub stats: Stats,
+    /// While checking.
+    pub check: CheckProgress,
+    /// The info, once known.
+    pub info: Option<Info>,
+    /// One entry a peer met in this run, also those that are gone.
+    pub peers: Vec<PeerStats>,
+}
+
+/// News of a torrent, in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TorrentEvent {
+    /// The info is known: at once for a .torrent, later for a magnet.
+    Info(Info),
+    /// What is there has been looked at: bytes of wanted pieces that are there.
+    Checked {
+        /// Bytes.
+        bytes_done: u64,
+    },
+    /// From the core.
+    Core(Event),
+    /// A file is whole, durable, and bears its own name.
+    FileDone(PathBuf),
+    /// Every wanted piece is verified and durable, and every wanted file bears its own name. Follows the `FileDone`s.
+    Durable,
+    /// The torrent can't go on; `Stopped` follows.
+    Failed(TorrentFailure),
+    /// The last one.
+    Stopped,
+}
+
+/// Why a torrent can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TorrentFailure {
+    /// Disk.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The info that peers gave can't be used (exit code 4).
+    #[error("the torrent's metadata can't be used: {0}")]
+    Info(#[from] torrent_format::metainfo::MetainfoError),
+    /// The selection does not fit the torrent (exit code 2).
+    #[error("{0}")]
+    Select(String),
+    /// The session has this torrent already (exit code 2).
+    #[error("the torrent {0} was given twice")]
+    Twice(InfoHash),
+}
+
+/// A running torrent. Dropped, the torrent stops.
+#[derive(Debug)]
+pub struct TorrentHandle {
+    /// Which.
+    pub info_hash: InfoHash,
+    /// The latest figures.
+    pub snapshot: watch::Receiver<Snapshot>,
+    /// News.
+    pub events: mpsc::UnboundedReceiver<TorrentEvent>,
+    stop: mpsc::Sender<Duration>,
+}
+
+/// See the module. Dropped, it does not listen any more; its torrents go on until their handles are dropped.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    listening: AbortHandle,
+}
+
+/// What a session's torrents have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: SessionConfig,
+    pub(super) port: u16,
+    pub(super) peer_id: PeerId,
+    /// For payload on its way to the disk.
+    pub(super) pool: BufferPool,
+    /// For payload on its way to peers, in bytes.
+    pub(super) upload_memory: Arc<Semaphore>,
+    pub(super) upload: Limiter,
+    pub(super) download: Limiter,
+    pub(super) announcer: Announcer,
+    /// One permit for each dial under way.
+    pub(super) half_open: Semaphore,
+    /// Where connections that come in belong.
+    torrents: Mutex<HashMap<InfoHash, mpsc::Sender<Shaken>>>,
+}
+
+/// The least memory that a session can work with, in bytes: some of the longest blocks in either direction.
+const MIN_MEMORY: usize = 4 * 1024 * 1024;
+
+/// The part of the memory that is kept for uploads.
+const UPLOAD_SHARE: usize = 4;
+
+/// Dials under way at once, for all torrents. Home routers lose connections beyond some dozens.
+const MAX_HALF_OPEN: usize = 50;
+
+/// Connections that came in and wait for their torrent's driver, or for its data to be checked.
+const MAX_WAITING: usize = 32;
+
+impl Session {
+    /// Listens.
+    ///
+    /// # Errors
+    /// If a port that was asked for by number is taken, or none is free.
+    pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
+        let (port, listeners) = listen::listen(config.port, config.bind)
+            .map_err(|(addr, source)| SessionError::Listen { addr, source })?;
+        let bind = config.bind;
+        // Reads the system's certificates: many small files.
+        let announcer = tokio::task::spawn_blocking(move || Announcer::new(bind)).await;
+        let announcer = announcer.map_err(|error| SessionError::Http(error.to_string()))?;
+        let memory = config.memory.max(MIN_MEMORY);
+        let shared = Arc::new(Shared {
+            port,
+            peer_id: peer_id(),
+            pool: BufferPool::new(memory - memory / UPLOAD_SHARE),
+            upload_memory: Arc::new(Semaphore::new(memory / UPLOAD_SHARE)),
+            upload: Limiter::new(config.upload_limit),
+            download: Limiter::new(config.download_limit),
+            announcer: announcer.map_err(SessionError::Http)?,
+            half_open: Semaphore::new(MAX_HALF_OPEN),
+            torrents: Mutex::default(),
+            config,
+        });
+        tracing::debug!(port, peer_id = %shared.peer_id, "listening");
+        let listening = tokio::spawn(listen::serve(listeners, Arc::clone(&shared))).abort_handle();
+        Ok(Self { shared, listening })
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.shared.port
+    }
+
+    /// What it calls itself.
+    pub fn peer_id(&self) -> PeerId {
+        self.shared.peer_id
+    }
+
+    /// Starts a torrent. Its storage is opened in the background: failures come as [`TorrentEvent::Failed`].
+    pub fn add(&self, torrent: AddTorrent) -> TorrentHandle {
+        let info_hash = torrent.info_hash;
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let (snapshot, snapshot_receiver) = watch::channel(Snapshot::default());
+        let (stop, stop_receiver) = mpsc::channel(4);
+        let news = News { events, snapshot };
+        match self.shared.register(info_hash) {
+            Some((place, incoming)) => {
+                let shared = Arc::clone(&self.shared);
+                let job =
+                    Job { shared, torrent, seed: random_seed(), place, incoming, stop: stop_receiver, news };
+                tokio::spawn(task::run(job));
+            }
+            None => news.over(Err(TorrentFailure::Twice(info_hash))),
+        }
+        TorrentHandle { info_hash, snapshot: snapshot_receiver, events: event_receiver, stop }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl TorrentHandle {
+    /// Asks it to stop: it saves, tells its trackers, and sends [`TorrentEvent::Stopped`] within `limit`.
+    pub fn stop(&self, limit: Duration) {
+        // A full queue says it already.
+        let _ = self.stop.try_send(limit);
+    }
+}
+
+impl Shared {
+    /// Makes connections for this torrent arrive at the receiver, until the place is dropped; `None` if they arrive elsewhere.
+    fn register(self: &Arc<Self>, info_hash: InfoHash) -> Option<(Place, mpsc::Receiver<Shaken>)> {
+        let mut torrents = self.torrents();
+        if torrents.contains_key(&info_hash) {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        torrents.insert(info_hash, sender);
+        Some((Place { shared: Arc::clone(self), info_hash }, receiver))
+    }
+
+    /// Whether a torrent of this session waits for peers.
+    pub(super) fn has(&self, info_hash: &InfoHash) -> bool {
+        self.torrents().contains_key(info_hash)
+    }
+
+    /// Hands a connection that came in to its torrent, if that has room.
+    pub(super) fn deliver(&self, info_hash: &InfoHash, shaken: Shaken) {
+        let torrents = self.torrents();
+        if torrents.get(info_hash).is_some_and(|sender| sender.try_send(shaken).is_err()) {
+            tracing::debug!(%info_hash, "too many connections come in at once");
+        }
+    }
+
+    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, mpsc::Sender<Shaken>>> {
+        self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A torrent's place in its session, free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    info_hash: InfoHash,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.torrents().remove(&self.info_hash);
+    }
+}
+
+/// `-SR`, a digit each of major and minor version and patch, 0, `-`, then chance (BEP 20).
+fn peer_id() -> PeerId {
+    let digit = |part: &str| part.bytes().last().unwrap_or(b'0');
+    let version = [
+        digit(env!("CARGO_PKG_VERSION_MAJOR")),
+        digit(env!("CARGO_PKG_VERSION_MINOR")),
+        digit(env!("CARGO_PKG_VERSION_PATCH")),
+    ];
+    let mut random = [0; 12];
+    fill_random(&mut random);
+    PeerId::azureus([b'S', b'R', version[0], version[1], version[2], b'0'], random)
+}
+
+fn random_seed() -> u64 {
+    let mut seed = [0; 8];
+    fill_random(&mut seed);
+    u64::from_le_bytes(seed)
+}
+
+fn fill_random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the system has random bytes");
+}
