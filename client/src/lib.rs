@@ -2,6 +2,8 @@
 //! them; around them, with the `io` feature, [`engine`] (tokio, disk) and [`cli`].
 
 #[cfg(feature = "io")]
+pub mod cli;
+#[cfg(feature = "io")]
 pub mod engine;
 pub mod torrent;
 pub mod wire;

@@ -1,0 +1,558 @@
+//! What was typed: the flags of every command, as clap reads them. What they mean is each command's own business.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use globset::Glob;
+use torrent_format::create;
+use torrent_format::layout::MAX_PIECE_LENGTH;
+use torrent_format::lint::Lint;
+
+use super::date::Date;
+use super::endpoint::{Host, HostPort, Tier, WebSeed};
+use super::examples;
+use super::value::{FileNumbers, Rate, Size, duration, ratio};
+use crate::engine::storage;
+
+/// BitTorrent in the terminal: create, track, download and seed torrents.
+#[derive(Parser, Debug)]
+#[command(name = "sprat", version, arg_required_else_help = true, after_long_help = examples::SPRAT)]
+#[command(propagate_version = false, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that mean the same in every command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global")]
+pub(crate) struct Global {
+    /// Print results and errors only (-qq: nothing at all)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "verbose")]
+    pub(crate) quiet: u8,
+    /// Log what happens (-vv: in detail; RUST_LOG overrides)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Print JSON: a document, or an event a line for commands that take time
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Settings: a table a command, keys as the long flags [default: $XDG_CONFIG_HOME/sprat/config.toml]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}
+
+/// `--color`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Color {
+    /// Where it is a terminal, unless NO_COLOR is set or TERM is dumb
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Make a .torrent of a file or directory
+    #[command(after_long_help = examples::CREATE)]
+    Create(Box<CreateArgs>),
+    /// Show what a torrent or magnet says
+    #[command(after_long_help = examples::SHOW)]
+    Show(ShowArgs),
+    /// Check local data against a torrent
+    #[command(after_long_help = examples::VERIFY)]
+    Verify(VerifyArgs),
+    /// Print the magnet URI of a torrent, or fetch the torrent of a magnet
+    #[command(after_long_help = examples::MAGNET)]
+    Magnet(Box<MagnetArgs>),
+    /// Download, verify, exit
+    #[command(after_long_help = examples::GET)]
+    Get(Box<GetArgs>),
+    /// Serve data that is here
+    #[command(after_long_help = examples::SEED)]
+    Seed(Box<SeedArgs>),
+    /// Give a file or directory to somebody: create, track and seed in one
+    #[command(after_long_help = examples::SHARE)]
+    Share(Box<ShareArgs>),
+    /// Run a tracker
+    #[command(after_long_help = examples::TRACKER)]
+    Tracker(TrackerArgs),
+    /// Show a whole swarm at work on this machine, and check its result
+    #[command(after_long_help = examples::DEMO)]
+    Demo(DemoArgs),
+}
+
+impl Command {
+    /// As it is typed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Show(_) => "show",
+            Self::Verify(_) => "verify",
+            Self::Magnet(_) => "magnet",
+            Self::Get(_) => "get",
+            Self::Seed(_) => "seed",
+            Self::Share(_) => "share",
+            Self::Tracker(_) => "tracker",
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CreateArgs {
+    /// The file or directory
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+    /// Where to write the .torrent (-: standard output) [default: NAME.torrent here]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite the .torrent if it exists
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Hash and report, but write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// The torrent's version
+    #[arg(long, default_value = "v1")]
+    pub(crate) format: Format,
+    /// Bytes a piece, a power of two; auto: 16 KiB to 16 MiB by size, for 1000 to 2000 pieces
+    #[arg(short = 'l', long, value_name = "auto|SIZE", default_value = "auto", value_parser = piece_length)]
+    pub(crate) piece_length: PieceLength,
+    /// Announce URL (comma: the same tier; repeat: the next tier)
+    #[arg(short, long, value_name = "URL[,URL]")]
+    pub(crate) tracker: Vec<Tier>,
+    /// HTTP address of the same data
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) web_seed: Vec<WebSeed>,
+    /// DHT node to start from
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) node: Vec<HostPort>,
+    /// Let clients use no peers but those of the trackers
+    #[arg(short, long)]
+    pub(crate) private: bool,
+    /// A tag inside the info, which gives the torrent an info hash of its own
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) source: Option<String>,
+    /// Free text
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// The torrent's name [default: the name of PATH]
+    #[arg(short = 'N', long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// The program named as its maker (none: nobody) [default: sprat and its version]
+    #[arg(long, value_name = "TEXT|none")]
+    pub(crate) created_by: Option<String>,
+    /// Creation date (SOURCE_DATE_EPOCH is honoured) [default: none]
+    #[arg(long, value_name = "RFC3339|EPOCH|none")]
+    pub(crate) date: Option<Date>,
+    #[command(flatten)]
+    pub(crate) globs: Globs,
+    /// Leave out what .gitignore files name
+    #[arg(long)]
+    pub(crate) gitignore: bool,
+    /// Take hidden files too
+    #[arg(long)]
+    pub(crate) hidden: bool,
+    /// Take system litter too: .DS_Store, Thumbs.db, desktop.ini …
+    #[arg(long)]
+    pub(crate) junk: bool,
+    /// What to do with symbolic links
+    #[arg(long, value_name = "HOW", default_value = "skip")]
+    pub(crate) symlinks: Symlinks,
+    /// Threads that hash [default: one a processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+    /// Go ahead in spite of this lint
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Lint::NAMES))]
+    pub(crate) allow_lint: Vec<String>,
+    /// What to print on standard output
+    #[arg(long, value_name = "WHAT", default_value = "path")]
+    pub(crate) print: Print,
+}
+
+/// Which files of a directory or torrent.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Globs {
+    /// Only what matches: GLOB without a slash is for the names of files and directories, with one for whole paths
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub(crate) include: Vec<String>,
+    /// Nothing that matches
+    #[arg(long, value_name = "GLOB", value_parser = glob)]
+    pub(crate) exclude: Vec<String>,
+}
+
+/// `--format`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// BEP 3
+    V1,
+}
+
+/// `--piece-length`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PieceLength {
+    Auto,
+    Bytes(u32),
+}
+
+/// `--symlinks`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Symlinks {
+    /// Leave them out
+    Skip,
+    /// Take what they point to
+    Follow,
+}
+
+/// `--print`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Print {
+    /// Where the .torrent is
+    Path,
+    /// The info hash
+    InfoHash,
+    /// The magnet URI
+    Magnet,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// Path, - (standard input), URL, magnet or info hash
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<OsString>,
+    /// List the files, numbered as --select-file wants them
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// Show the files as a tree
+    #[arg(long, conflicts_with = "files")]
+    pub(crate) tree: bool,
+    /// Print only this key of the JSON, bare
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "tree", "lint", "dump"])]
+    pub(crate) field: Option<String>,
+    /// Print what is odd; exit 1 if anything is
+    #[arg(long, conflicts_with_all = ["files", "tree", "dump"])]
+    pub(crate) lint: bool,
+    /// Print the whole bencode as JSON
+    #[arg(long, conflicts_with_all = ["files", "tree"])]
+    pub(crate) dump: bool,
+    /// Ask the HTTP trackers how many peers they know
+    #[arg(long)]
+    pub(crate) scrape: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Path, - (standard input) or URL of a .torrent
+    pub(crate) source: OsString,
+    /// The data: the torrent's file or directory, or the directory that holds it [default: here]
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// Name the bad pieces too
+    #[arg(long)]
+    pub(crate) pieces: bool,
+    /// Threads that hash [default: one a processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MagnetArgs {
+    /// Path, - (standard input), URL, magnet or info hash
+    pub(crate) source: OsString,
+    /// Leave the trackers out
+    #[arg(long, conflicts_with = "resolve")]
+    pub(crate) no_trackers: bool,
+    /// Name only these files, numbered from 1
+    #[arg(long, value_name = "1,3-5", conflicts_with = "resolve")]
+    pub(crate) select_file: Option<FileNumbers>,
+    /// Fetch the torrent from the swarm and write a .torrent
+    #[arg(long)]
+    pub(crate) resolve: bool,
+    /// Where to write the .torrent (-: standard output) [default: NAME.torrent here]
+    #[arg(short, long, value_name = "FILE", requires = "resolve", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite the .torrent if it exists
+    #[arg(short, long, requires = "resolve")]
+    pub(crate) force: bool,
+    /// Give up if the torrent has not come after this long
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "resolve")]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GetArgs {
+    /// Path, - (standard input) or URL of a .torrent; magnet; info hash
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(crate) sources: Vec<OsString>,
+    /// The directory to download to
+    #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+    /// Only these files, numbered from 1 (one torrent only)
+    #[arg(long, value_name = "1,3-5")]
+    pub(crate) select_file: Option<FileNumbers>,
+    #[command(flatten)]
+    pub(crate) globs: Globs,
+    /// List the files, numbered, and exit
+    #[arg(short = 'S', long)]
+    pub(crate) show_files: bool,
+    /// Fetch pieces in order (slower for everybody)
+    #[arg(long)]
+    pub(crate) sequential: bool,
+    /// Go on seeding after completion, until stopped
+    #[arg(long)]
+    pub(crate) seed: bool,
+    #[command(flatten)]
+    pub(crate) goal: SeedGoal,
+    /// Hash what is there, whatever the records say
+    #[arg(long, conflicts_with = "no_check")]
+    pub(crate) check: bool,
+    /// Believe files of the right length unhashed
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    /// Overwrite files that are not this torrent's
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// How to reserve room on the disk
+    #[arg(long, value_name = "HOW", default_value = "sparse")]
+    pub(crate) allocate: Allocate,
+    /// All buffers together
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory)]
+    pub(crate) memory: Size,
+    /// Leave at once when complete, without giving a little back
+    #[arg(long, conflicts_with = "seed")]
+    pub(crate) no_linger: bool,
+    /// Run this in a shell for each finished torrent (SPRAT_PATH, SPRAT_NAME, SPRAT_INFO_HASH are set)
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub(crate) on_done: Option<String>,
+    /// Give up after this long without progress
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+/// When seeding ends.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct SeedGoal {
+    /// Seed until this much of the size has been uploaded
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub(crate) seed_ratio: Option<f64>,
+    /// Seed for this long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) seed_time: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SeedArgs {
+    /// A torrent (path, -, URL, magnet, info hash), or a file or directory to make one of
+    #[arg(required = true, value_name = "SOURCE|PATH")]
+    pub(crate) sources: Vec<OsString>,
+    /// The directory that holds the torrents' files and directories
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) data: PathBuf,
+    /// Believe files of the right length unhashed
+    #[arg(long)]
+    pub(crate) no_check: bool,
+    #[command(flatten)]
+    pub(crate) goal: SeedGoal,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShareArgs {
+    /// The file or directory
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+    /// Where the tracker listens [default: a free port of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+    /// The name or address that the other end reaches this machine by
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<Host>,
+    /// Write the .torrent too
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite the .torrent if it exists
+    #[arg(short, long, requires = "output")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TrackerArgs {
+    /// Where to listen; may be repeated [default: port 6969 of every address]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) http: Vec<SocketAddr>,
+    /// How often peers announce
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Share this instead of random files
+    #[arg(value_hint = ValueHint::AnyPath, conflicts_with = "size")]
+    pub(crate) path: Option<PathBuf>,
+    /// How much to make up
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = demo_size)]
+    pub(crate) size: Size,
+}
+
+/// Flags of whatever speaks to peers.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct NetworkArgs {
+    /// The port to listen on (0: any) [default: the first free of 6881–6889, else any]
+    #[arg(long, value_name = "P")]
+    pub(crate) port: Option<u16>,
+    /// The address to listen on and to dial from [default: all, IPv4 and IPv6]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<IpAddr>,
+    /// Another tracker (comma: the same tier; repeat: the next tier)
+    #[arg(short, long, value_name = "URL[,URL]")]
+    pub(crate) tracker: Vec<Tier>,
+    /// Another peer
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) peer: Vec<HostPort>,
+    /// Connections a torrent
+    #[arg(long, value_name = "N", default_value = "55", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) max_peers: u16,
+    /// Bytes a second to send, all torrents together (500K, 2M; 0: no limit)
+    #[arg(short = 'u', long, value_name = "RATE", default_value = "0", hide_default_value = true)]
+    pub(crate) max_upload_limit: Rate,
+    /// Bytes a second to receive, all torrents together
+    #[arg(long, value_name = "RATE", default_value = "0", hide_default_value = true)]
+    pub(crate) max_download_limit: Rate,
+    /// Where records of unfinished downloads are kept [default: $XDG_STATE_HOME/sprat]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) off: Off,
+}
+
+/// Switches off what this version does not have: accepted, so that a script which insists on it need not care about versions.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Off {
+    /// No DHT (this version uses none)
+    #[arg(long, hide_short_help = true)]
+    no_dht: bool,
+    /// No peer exchange (this version uses none)
+    #[arg(long, hide_short_help = true)]
+    no_pex: bool,
+    /// No local service discovery (this version uses none)
+    #[arg(long, hide_short_help = true)]
+    no_lsd: bool,
+    /// No port mapping (this version uses none)
+    #[arg(long, hide_short_help = true)]
+    no_upnp: bool,
+    /// Encryption of connections: off (this version has none)
+    #[arg(long, hide_short_help = true, value_name = "off", value_parser = encryption)]
+    encryption: Option<()>,
+}
+
+fn encryption(text: &str) -> Result<(), String> {
+    match text {
+        "off" => Ok(()),
+        "require" | "prefer" => {
+            Err("this version does not encrypt connections: only `off` is to be had".into())
+        }
+        _ => Err("`off` is all that this version knows".into()),
+    }
+}
+
+fn demo_size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.0 == 0 { Err("at least 1 B: there is nothing to share".into()) } else { Ok(size) }
+}
+
+impl From<Format> for create::Format {
+    fn from(typed: Format) -> Self {
+        match typed {
+            Format::V1 => Self::V1,
+        }
+    }
+}
+
+impl From<Symlinks> for create::Symlinks {
+    fn from(typed: Symlinks) -> Self {
+        match typed {
+            Symlinks::Skip => Self::Skip,
+            Symlinks::Follow => Self::Follow,
+        }
+    }
+}
+
+/// `--allocate`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Allocate {
+    /// Files grow as they are written
+    None,
+    /// Files have their length at once, with holes
+    Sparse,
+    /// Room is reserved for every byte
+    Full,
+}
+
+impl From<Allocate> for storage::Allocate {
+    fn from(typed: Allocate) -> Self {
+        match typed {
+            Allocate::None => Self::None,
+            Allocate::Sparse => Self::Sparse,
+            Allocate::Full => Self::Full,
+        }
+    }
+}
+
+/// The least memory that leaves every connection of a small swarm a block to read into.
+const MIN_MEMORY: u64 = 4 << 20;
+
+fn memory(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if size.0 < MIN_MEMORY || usize::try_from(size.0).is_err() {
+        return Err(format!("at least {}", Size(MIN_MEMORY)));
+    }
+    Ok(size)
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    // The field is a 32-bit number of seconds in BEP 15, and zero would make peers announce without a pause.
+    if (1..=u64::from(u32::MAX / 4)).contains(&interval.as_secs()) {
+        Ok(interval)
+    } else {
+        Err("at least 1s".into())
+    }
+}
+
+fn piece_length(text: &str) -> Result<PieceLength, String> {
+    if text == "auto" {
+        return Ok(PieceLength::Auto);
+    }
+    let Size(bytes) = text.parse()?;
+    match u32::try_from(bytes) {
+        Ok(bytes @ 1..=MAX_PIECE_LENGTH) => Ok(PieceLength::Bytes(bytes)),
+        _ => Err(format!("between 1 B and {}", Size(MAX_PIECE_LENGTH.into()))),
+    }
+}
+
+fn glob(text: &str) -> Result<String, String> {
+    Glob::new(text).map(|_| text.to_owned()).map_err(|error| error.kind().to_string())
+}

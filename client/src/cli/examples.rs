@@ -1,0 +1,96 @@
+//! The examples that `--help` begins with.
+
+pub(super) const SPRAT: &str = "\
+Examples:
+  sprat demo                          a whole swarm on this machine
+  sprat share photos/                 give a directory to somebody, and print the line for the other end
+  sprat get 'magnet:?xt=urn:btih:…'   download
+  sprat create photos/ -t http://tracker.example/announce
+  sprat seed photos.torrent
+
+Every flag can be given by the environment too: SPRAT_GET_MAX_UPLOAD_LIMIT=1M is `sprat get -u 1M`.
+
+Exit codes:
+  0 ok · 1 failure · 2 usage · 3 configuration · 4 bad torrent, magnet or other input · 5 cannot write
+  6 data does not match the torrent · 7 stopped unfinished · 8 timed out · 9 disk full
+  10 network or tracker · 13 exists, and no --force · 130 Ctrl-C before completion
+";
+
+pub(super) const CREATE: &str = "\
+Examples:
+  sprat create photos/ -t http://tracker.example/announce
+  sprat create disk.img -o - > disk.torrent
+  sprat create src/ --gitignore --exclude '*.tmp' --print magnet
+  sprat create data/ -l 1MiB --dry-run --print info-hash
+";
+
+pub(super) const SHOW: &str = "\
+Examples:
+  sprat show photos.torrent
+  sprat show photos.torrent --files
+  sprat show --json 'magnet:?xt=urn:btih:…'
+  curl -s https://example.org/a.torrent | sprat show - --field info_hash_v1
+";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  sprat verify photos.torrent                 checks ./photos
+  sprat verify photos.torrent /mnt/old/photos
+  sprat verify photos.torrent --pieces
+
+Exit code 6 says that the data does not match.
+";
+
+pub(super) const MAGNET: &str = "\
+Examples:
+  sprat magnet photos.torrent
+  sprat magnet photos.torrent --no-trackers --peer 192.0.2.7:6881
+  sprat magnet --resolve -o photos.torrent 'magnet:?xt=urn:btih:…'
+";
+
+pub(super) const GET: &str = "\
+Examples:
+  sprat get photos.torrent
+  sprat get -o ~/Downloads 'magnet:?xt=urn:btih:…'
+  sprat get photos.torrent --select-file 1,3-5
+  sprat get photos.torrent --seed-ratio 1 --on-done 'notify-send \"$SPRAT_NAME\"'
+  sprat get --json --timeout 2m *.torrent
+
+What is there already is checked and completed. Stopped or killed, the same command goes on where it was.
+";
+
+pub(super) const SEED: &str = "\
+Examples:
+  sprat seed photos/ -t http://tracker.example/announce
+  sprat seed photos.torrent --data /mnt/pictures
+  sprat seed *.torrent --seed-time 2h -u 2M
+
+A plain file or directory becomes a torrent in memory. The magnet of each torrent is printed on standard output.
+";
+
+pub(super) const SHARE: &str = "\
+Examples:
+  sprat share photos/
+  sprat share disk.img --advertise host.example.org --http 0.0.0.0:6969 --port 6881
+
+Runs a tracker and a seeder, and prints the line to be pasted on the other machine. If there is a firewall, both ports
+have to be open: name them with --http and --port.
+";
+
+pub(super) const TRACKER: &str = "\
+Examples:
+  sprat tracker
+  sprat tracker --http 192.0.2.7:6969 --interval 10m
+
+The announce URLs are printed on standard output.
+";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  sprat demo
+  sprat demo --size 512M
+  sprat demo photos/
+
+A tracker, a seeder that is short of bandwidth, and three downloaders, all on loopback. Everything is made in a
+temporary directory, checked, and removed.
+";
