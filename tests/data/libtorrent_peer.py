@@ -1,0 +1,57 @@
+"""A BitTorrent client around libtorrent, for interop tests.
+
+Usage: libtorrent_peer.py show TORRENT
+       libtorrent_peer.py peer TORRENT DIRECTORY ADDRESS PORT
+
+`show` prints the info hash. `peer` checks what is in DIRECTORY, downloads what is missing, has libtorrent hash it all once more,
+says each step in a line, and seeds until it is killed. No DHT, LSD, uTP, port mapping, PEX or encryption: what it learns of the
+world, it has from its tracker.
+"""
+
+import sys
+
+import libtorrent as lt
+
+SETTINGS = {
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_outgoing_utp": False,
+    "enable_incoming_utp": False,
+    "out_enc_policy": 2,
+    "in_enc_policy": 2,
+    "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
+    | lt.alert.category_t.tracker_notification | lt.alert.category_t.peer_notification,
+}
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def main():
+    info = lt.torrent_info(sys.argv[2])
+    say("info hash", info.info_hash())
+    if sys.argv[1] == "show":
+        return
+    directory, address, port = sys.argv[3:]
+    session = lt.session({**SETTINGS, "listen_interfaces": f"{address}:{port}"})
+    torrent = session.add_torrent({"ti": info, "save_path": directory})
+    checked = rechecking = False
+    while True:
+        session.wait_for_alert(1000)
+        for alert in session.pop_alerts():
+            say("alert", alert.message())
+            if isinstance(alert, lt.torrent_checked_alert):
+                say("rechecked" if rechecking else "checked", f"{torrent.status().progress:.4f}")
+                checked = True
+                if torrent.status().is_seeding:
+                    say("seeding")
+            elif isinstance(alert, lt.torrent_finished_alert) and checked and not rechecking:
+                # Downloaded, not found here: that comes before the end of the first check.
+                rechecking = True
+                torrent.force_recheck()
+
+
+main()

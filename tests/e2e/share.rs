@@ -1,0 +1,45 @@
+//! `sprat share`: for someone who has nothing.
+
+use std::fs;
+use std::process::Command;
+
+use harness::process::{self, Signal};
+use harness::sandbox::{Sandbox, free_port};
+use harness::tree;
+use harness::wait::{LONG, SOON};
+
+#[test]
+fn the_line_that_share_prints_downloads_when_pasted_into_a_shell() {
+    let sandbox = Sandbox::new();
+    tree::write(&sandbox.path("my files/it's a $tree"), &tree::mixed(1, 32 * 1024));
+    let http = format!("127.0.0.1:{}", free_port());
+    let share = sandbox.sprat("share").args([
+        "my files/it's a $tree",
+        "--port",
+        "0",
+        "--http",
+        &http,
+        "--advertise",
+        "127.0.0.1",
+    ]);
+    let share = share.spawn();
+    let line = share.wait_line("sprat get ", LONG);
+
+    let mut shell = Command::new("sh");
+    let path = [
+        harness::binary::sprat().parent().expect("it lies in a directory").as_os_str(),
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ]
+    .join(std::ffi::OsStr::new(":"));
+    fs::create_dir(sandbox.path("there")).expect("a test directory can be made");
+    shell
+        .args(["-c", line.trim()])
+        .env("PATH", path)
+        .env("HOME", sandbox.path("home"))
+        .current_dir(sandbox.path("there"));
+    process::run("the pasted line", &mut shell, LONG).expect(0);
+    tree::assert_same(&sandbox.path("my files/it's a $tree"), &sandbox.path("there/it's a $tree"));
+
+    share.signal(Signal::INT);
+    share.wait_exit(SOON).expect(0);
+}
