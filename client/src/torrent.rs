@@ -38,6 +38,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
+use torrent_format::merkle::Hash;
 use torrent_format::{Bitfield, Info, PieceIndex};
 
 pub use action::{
@@ -59,7 +60,7 @@ use peers::Peers;
 use picker::Picker;
 use rate::Meter;
 
-use crate::wire::{BlockRequest, Message};
+use crate::wire::{BlockRequest, HashRequest, Message};
 
 /// How often the slow things are looked at: time-outs, dials, keep-alives.
 const TICK: Duration = Duration::from_secs(1);
@@ -144,7 +145,7 @@ impl Torrent {
             candidates: Candidates::new(seeds.u64(..)),
             announcer: Announcer::new(&config.trackers, seeds.u64(..)),
             choker,
-            phase: Phase::Metadata(MetadataFetch::new(config.info_hash)),
+            phase: Phase::Metadata(MetadataFetch::new(config.hashes)),
             peers: Peers::default(),
             departed: VecDeque::new(),
             blame: Blame::default(),
@@ -233,6 +234,21 @@ impl Torrent {
     pub fn handle_verified(&mut self, now: Time, piece: PieceIndex, outcome: Verification) {
         self.piece_hashed(now, piece, outcome);
         self.settle(now);
+    }
+
+    /// [`Action::ReadLeaves`] is done; `None`: they can't be read.
+    pub fn handle_leaves(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        request: HashRequest,
+        leaves: Option<Vec<Hash>>,
+    ) {
+        let answer = match leaves {
+            Some(leaves) => Message::Hashes(request, leaves),
+            None => Message::HashReject(request),
+        };
+        self.send(now, peer, answer);
     }
 
     /// The info that [`Action::Info`] gave out, read, and what of it is there and wanted.
@@ -514,7 +530,7 @@ impl Torrent {
             missing.map(|piece| u64::from(layout.piece_size(piece))).sum()
         });
         let request = AnnounceRequest {
-            info_hash: self.config.info_hash,
+            info_hash: self.config.hashes.primary(),
             peer_id: self.config.peer_id,
             port: self.config.listen_port,
             uploaded: self.uploaded.total(),

@@ -13,5 +13,5 @@ pub mod ut_metadata;
 pub use extension::ExtensionHandshake;
 pub use frame::{Frame, FrameDecoder, FrameError};
 pub use handshake::{Capabilities, Handshake, HandshakeError};
-pub use message::{BlockRequest, Message};
+pub use message::{BlockRequest, HashRequest, Message};
 pub use ut_metadata::MetadataMessage;

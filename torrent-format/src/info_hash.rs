@@ -1,9 +1,10 @@
-//! The names of a torrent and of a peer: [`InfoHash`] and [`PeerId`].
+//! The names of a torrent and of a peer: [`InfoHash`], [`InfoHashV2`], both of a torrent's in [`InfoHashes`], and [`PeerId`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The v1 info hash: SHA-1 over the raw bytes of the `info` dictionary (BEP 3). It names a torrent, and its swarm.
+/// The 20 bytes that name a swarm, on the wire and to trackers: the v1 info hash, which is SHA-1 over the raw bytes of the `info`
+/// dictionary (BEP 3), or a v2 info hash cut to 20 bytes (BEP 52).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InfoHash(pub [u8; 20]);
 
@@ -25,6 +26,100 @@ impl InfoHash {
     /// The 20 bytes.
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
+    }
+}
+
+/// The v2 info hash: SHA-256 over the raw bytes of the `info` dictionary (BEP 52).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InfoHashV2(pub [u8; 32]);
+
+impl InfoHashV2 {
+    /// The hash of these raw bytes of an `info` dictionary.
+    pub fn of_info(raw_info: &[u8]) -> Self {
+        use sha2::{Digest as _, Sha256};
+        Self(Sha256::digest(raw_info).into())
+    }
+
+    /// Its first 20 bytes, by which handshakes and trackers name the v2 swarm.
+    pub fn truncated(&self) -> InfoHash {
+        let mut short = [0; 20];
+        short.copy_from_slice(&self.0[..20]);
+        InfoHash(short)
+    }
+}
+
+impl fmt::Display for InfoHashV2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for InfoHashV2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InfoHashV2({self})")
+    }
+}
+
+/// What is known of a torrent's info hashes: either, or both of a hybrid. Invariant: at least one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InfoHashes {
+    v1: Option<InfoHash>,
+    v2: Option<InfoHashV2>,
+}
+
+impl InfoHashes {
+    /// Both, as far as they are known; `None` if neither is.
+    pub fn new(v1: Option<InfoHash>, v2: Option<InfoHashV2>) -> Option<Self> {
+        (v1.is_some() || v2.is_some()).then_some(Self { v1, v2 })
+    }
+
+    /// The v1 info hash.
+    pub fn v1(&self) -> Option<InfoHash> {
+        self.v1
+    }
+
+    /// The v2 info hash.
+    pub fn v2(&self) -> Option<InfoHashV2> {
+        self.v2
+    }
+
+    /// The one name of the torrent where only one can be: v1 if it is known, else v2 cut short.
+    pub fn primary(&self) -> InfoHash {
+        self.v1.or(self.v2.map(|v2| v2.truncated())).unwrap_or(InfoHash([0; 20]))
+    }
+
+    /// The names of its swarms: of v1, then of v2.
+    pub fn swarms(&self) -> impl Iterator<Item = InfoHash> + use<> {
+        self.v1.into_iter().chain(self.v2.map(|v2| v2.truncated()))
+    }
+
+    /// Whether these raw bytes of an `info` dictionary have every hash that is known.
+    pub fn match_info(&self, raw_info: &[u8]) -> bool {
+        self.v1.is_none_or(|v1| v1 == InfoHash::of_info(raw_info))
+            && self.v2.is_none_or(|v2| v2 == InfoHashV2::of_info(raw_info))
+    }
+}
+
+impl From<InfoHash> for InfoHashes {
+    fn from(v1: InfoHash) -> Self {
+        Self { v1: Some(v1), v2: None }
+    }
+}
+
+impl From<InfoHashV2> for InfoHashes {
+    fn from(v2: InfoHashV2) -> Self {
+        Self { v1: None, v2: Some(v2) }
+    }
+}
+
+impl fmt::Display for InfoHashes {
+    /// v1 in 40 hexadecimal digits; a torrent that has only v2 in 64.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.v1, self.v2) {
+            (Some(v1), _) => v1.fmt(f),
+            (None, Some(v2)) => v2.fmt(f),
+            (None, None) => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! All arithmetic of pieces, blocks and files, in one value: [`Layout`].
 //!
-//! A torrent's payload is its files laid end to end, cut into pieces of one length (the last may be shorter), each piece into
-//! blocks of 16 KiB (the last may be shorter). What a peer says about pieces and blocks is checked here once and becomes
+//! A v1 torrent's payload is its files laid end to end, cut into pieces of one length (the last may be shorter), each piece into
+//! blocks of 16 KiB (the last may be shorter). In a v2 torrent (BEP 52) every file begins a piece, and the last piece of each file
+//! may be shorter: between them lie gaps that are nobody's. In a hybrid pad files fill those gaps: a piece that ends in padding has
+//! its full size for v1 hashes, but blocks that hold nothing else are never asked for. What a peer says about pieces and blocks is checked here once and becomes
 //! [`PieceIndex`] or [`Block`]; from then on it is known to lie inside the torrent.
 
 use std::ops::Range;
@@ -78,37 +80,76 @@ pub enum LayoutError {
 }
 
 /// How a torrent's bytes map to pieces, blocks and files. Cheap to share, never changes.
+///
+/// Offsets are in piece space: piece `i` begins at `i * piece_length`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     piece_length: u32,
     piece_count: u32,
-    /// `file_starts[i]` is the offset of file `i` in the payload; the last entry is the payload's length. Never empty,
-    /// ascending; equal neighbours are a file of length 0.
-    file_starts: Vec<u64>,
+    /// `files[i]` is where file `i` lies in piece space: ascending, disjoint. Without gaps but in a v2 torrent, where each file that is
+    /// not empty begins a piece.
+    files: Vec<Range<u64>>,
+    /// Pieces that end in padding, ascending, and how many bytes of it. A piece that is nothing but padding is not among them.
+    tails: Vec<(u32, u32)>,
+    /// No piece holds bytes of two files.
+    aligned: bool,
+    total: u64,
+}
+
+/// How files follow each other in piece space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alignment {
+    /// End to end (BEP 3). Pad files, if there are any, are files.
+    EndToEnd,
+    /// Each at the start of a piece (BEP 52).
+    Pieces,
 }
 
 impl Layout {
-    /// Lays out files of these lengths, in this order.
+    /// Lays out files of these lengths end to end, in this order, none of them a pad file.
     ///
     /// # Errors
     /// If a size is out of bounds, or there are too many pieces.
     pub fn new(piece_length: u64, file_lengths: impl IntoIterator<Item = u64>) -> Result<Self, LayoutError> {
+        let files = file_lengths.into_iter().map(|length| (length, false));
+        Self::of_files(piece_length, Alignment::EndToEnd, files)
+    }
+
+    /// Lays out files in this order: the length of each, and whether it is a pad file (BEP 47).
+    ///
+    /// # Errors
+    /// If a size is out of bounds, or there are too many pieces.
+    pub fn of_files(
+        piece_length: u64,
+        alignment: Alignment,
+        files: impl IntoIterator<Item = (u64, bool)>,
+    ) -> Result<Self, LayoutError> {
         if piece_length == 0 || piece_length > u64::from(MAX_PIECE_LENGTH) {
             return Err(LayoutError::PieceLength(piece_length));
         }
-        let mut file_starts = vec![0_u64];
-        let mut total = 0_u64;
-        for length in file_lengths {
-            total =
-                total.checked_add(length).filter(|&total| total <= MAX_TOTAL).ok_or(LayoutError::TooLong)?;
-            file_starts.push(total);
+        let mut ranges = Vec::new();
+        let mut padding = Padding::default();
+        let (mut end, mut gaps) = (0_u64, 0_u64);
+        for (length, pad) in files {
+            let start = match alignment {
+                Alignment::Pieces if length > 0 => end.next_multiple_of(piece_length),
+                _ => end,
+            };
+            gaps += start - end;
+            end = start.checked_add(length).filter(|&end| end <= MAX_TOTAL).ok_or(LayoutError::TooLong)?;
+            padding.add(start..end, pad);
+            ranges.push(start..end);
         }
-        let pieces = total.div_ceil(piece_length);
+        let pieces = end.div_ceil(piece_length);
         let piece_count = u32::try_from(pieces)
             .ok()
             .filter(|&count| count <= MAX_PIECES)
             .ok_or(LayoutError::TooManyPieces(pieces))?;
-        Ok(Self { piece_length: piece_length as u32, piece_count, file_starts })
+        let tails = padding.tails(piece_length, end);
+        let padded: u64 = tails.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
+        let piece_length = piece_length as u32;
+        let aligned = alignment == Alignment::Pieces || is_aligned(piece_length, &ranges, &padding.ranges);
+        Ok(Self { piece_length, piece_count, files: ranges, tails, aligned, total: end - gaps - padded })
     }
 
     /// Length of every piece but perhaps the last, in bytes.
@@ -121,14 +162,24 @@ impl Layout {
         self.piece_count
     }
 
-    /// Length of the payload, in bytes.
+    /// Length of the payload, in bytes, without the padding that ends pieces: the sum of every piece's [`Self::piece_payload`].
     pub fn total(&self) -> u64 {
-        self.file_starts[self.file_starts.len() - 1]
+        self.total
     }
 
-    /// How many files there are, those of length 0 included.
+    /// Where piece space ends, in bytes; the last file ends there.
+    pub fn end(&self) -> u64 {
+        self.files.last().map_or(0, |file| file.end)
+    }
+
+    /// How many files there are, those of length 0 and pad files included.
     pub fn file_count(&self) -> usize {
-        self.file_starts.len() - 1
+        self.files.len()
+    }
+
+    /// Whether no piece holds bytes of two files, but for padding: so in every v2 and hybrid torrent.
+    pub fn is_aligned(&self) -> bool {
+        self.aligned
     }
 
     /// All pieces in order.
@@ -141,21 +192,36 @@ impl Layout {
         (index < self.piece_count).then_some(PieceIndex(index))
     }
 
-    /// Length of this piece, in bytes.
+    /// Length of this piece, in bytes: what its v1 hash covers, and what may be asked of it. Padding included; in a v2 torrent a
+    /// piece ends with its file.
     pub fn piece_size(&self, piece: PieceIndex) -> u32 {
         let range = self.piece_range(piece);
         (range.end - range.start) as u32
     }
 
-    /// Where this piece lies in the payload.
-    pub fn piece_range(&self, piece: PieceIndex) -> Range<u64> {
-        let start = u64::from(piece.0) * u64::from(self.piece_length);
-        start..(start + u64::from(self.piece_length)).min(self.total())
+    /// Bytes of this piece that are no padding at its end.
+    pub fn piece_payload(&self, piece: PieceIndex) -> u32 {
+        self.piece_size(piece) - self.piece_padding(piece)
     }
 
-    /// How many blocks this piece has.
+    /// Bytes of padding at the end of this piece. 0 also for a piece that is nothing else.
+    fn piece_padding(&self, piece: PieceIndex) -> u32 {
+        self.tails.binary_search_by_key(&piece.0, |&(piece, _)| piece).map_or(0, |at| self.tails[at].1)
+    }
+
+    /// Where this piece lies in piece space.
+    pub fn piece_range(&self, piece: PieceIndex) -> Range<u64> {
+        let start = u64::from(piece.0) * u64::from(self.piece_length);
+        let end = start + u64::from(self.piece_length);
+        // The last file that begins before the piece ends: its end is the piece's, if nothing else reaches further.
+        let files = self.files.partition_point(|file| file.start < end);
+        start..self.files[..files].last().map_or(start, |file| file.end.min(end))
+    }
+
+    /// How many blocks of this piece are fetched: those that hold anything but padding at its end. Together they may be shorter than the
+    /// piece; what is missing is zeros.
     pub fn block_count(&self, piece: PieceIndex) -> u32 {
-        self.piece_size(piece).div_ceil(BLOCK_LENGTH)
+        self.piece_payload(piece).div_ceil(BLOCK_LENGTH)
     }
 
     /// Block `number` of this piece.
@@ -165,7 +231,7 @@ impl Layout {
     pub fn block(&self, piece: PieceIndex, number: u32) -> Block {
         let begin = number * BLOCK_LENGTH;
         let size = self.piece_size(piece);
-        assert!(begin < size, "piece {} has no block {number}", piece.0);
+        assert!(number < self.block_count(piece), "piece {} has no block {number}", piece.0);
         Block { piece, begin, length: (size - begin).min(BLOCK_LENGTH) }
     }
 
@@ -177,7 +243,7 @@ impl Layout {
     /// The block that these three numbers from the wire name, if they name exactly one of ours.
     pub fn check_block(&self, index: u32, begin: u32, length: u32) -> Option<Block> {
         let piece = self.piece(index)?;
-        if !begin.is_multiple_of(BLOCK_LENGTH) || begin >= self.piece_size(piece) {
+        if !begin.is_multiple_of(BLOCK_LENGTH) || begin / BLOCK_LENGTH >= self.block_count(piece) {
             return None;
         }
         Some(self.block(piece, begin / BLOCK_LENGTH)).filter(|block| block.length == length)
@@ -191,9 +257,16 @@ impl Layout {
         (length > 0 && end <= self.piece_size(piece)).then_some(piece)
     }
 
-    /// Where file `file` lies in the payload.
+    /// Where file `file` lies in piece space.
     pub fn file_range(&self, file: usize) -> Range<u64> {
-        self.file_starts[file]..self.file_starts[file + 1]
+        self.files[file].clone()
+    }
+
+    /// The file that holds the first byte of this piece.
+    pub fn file_of(&self, piece: PieceIndex) -> Option<usize> {
+        let start = u64::from(piece.0) * u64::from(self.piece_length);
+        let after = self.files.partition_point(|file| file.end <= start);
+        self.files.get(after).filter(|file| file.start <= start).map(|_| after)
     }
 
     /// The pieces that hold any byte of file `file`; empty for a file of length 0.
@@ -206,18 +279,19 @@ impl Layout {
         (range.start / length) as u32..range.end.div_ceil(length) as u32
     }
 
-    /// Cuts a range of the payload at file borders. Files of length 0 do not appear.
+    /// Cuts a range of piece space at file borders. Files of length 0 and gaps do not appear.
     ///
     /// # Panics
-    /// If the range leaves the payload.
+    /// If the range leaves piece space.
     pub fn spans(&self, range: Range<u64>) -> impl Iterator<Item = FileSpan> + '_ {
-        assert!(range.end <= self.total(), "the range leaves the payload");
-        let mut file = self.file_starts.partition_point(|&start| start <= range.start).saturating_sub(1);
+        assert!(range.end <= self.end(), "the range leaves the payload");
+        let mut file = self.files.partition_point(|file| file.end <= range.start);
         let mut position = range.start;
         std::iter::from_fn(move || {
             while position < range.end {
-                let here = self.file_range(file);
-                if position < here.end {
+                let here = self.files.get(file)?;
+                position = position.max(here.start);
+                if position < here.end.min(range.end) {
                     let length = here.end.min(range.end) - position;
                     let span = FileSpan { file, offset: position - here.start, length };
                     position += length;
@@ -228,6 +302,47 @@ impl Layout {
             None
         })
     }
+}
+
+/// Collects where pad files lie.
+#[derive(Default)]
+struct Padding {
+    /// Ascending, and apart from each other.
+    ranges: Vec<Range<u64>>,
+}
+
+impl Padding {
+    fn add(&mut self, range: Range<u64>, pad: bool) {
+        if !pad || range.is_empty() {
+            return;
+        }
+        match self.ranges.last_mut().filter(|last| last.end == range.start) {
+            Some(last) => last.end = range.end,
+            None => self.ranges.push(range),
+        }
+    }
+
+    /// A piece ends in padding if a range that begins within it reaches its end.
+    fn tails(&self, piece_length: u64, end: u64) -> Vec<(u32, u32)> {
+        let tail = |range: &Range<u64>| {
+            let piece_end = (range.start.next_multiple_of(piece_length)).min(end);
+            let inside = !range.start.is_multiple_of(piece_length) && range.end >= piece_end;
+            inside.then(|| ((range.start / piece_length) as u32, (piece_end - range.start) as u32))
+        };
+        self.ranges.iter().filter_map(tail).collect()
+    }
+}
+
+/// Whether every file that is neither empty nor padding begins a piece.
+fn is_aligned(piece_length: u32, files: &[Range<u64>], padding: &[Range<u64>]) -> bool {
+    let is_pad = |file: &Range<u64>| {
+        let after = padding.partition_point(|pad| pad.end <= file.start);
+        padding.get(after).is_some_and(|pad| pad.start <= file.start)
+    };
+    files
+        .iter()
+        .filter(|file| !file.is_empty() && !file.start.is_multiple_of(u64::from(piece_length)))
+        .all(is_pad)
 }
 
 #[cfg(test)]
@@ -287,6 +402,51 @@ mod tests {
         assert_eq!(layout.file_pieces(4), 0..2);
         assert_eq!(layout.file_pieces(5), 1..2);
         assert_eq!(layout.file_pieces(6), 0..0);
+    }
+
+    #[test]
+    fn in_a_v2_torrent_every_file_begins_a_piece_and_ends_its_last() {
+        let layout =
+            Layout::of_files(40_000, Alignment::Pieces, [(50_000, false), (0, false), (1, false)]).unwrap();
+        assert_eq!((layout.piece_count(), layout.total(), layout.end()), (3, 50_001, 80_001));
+        let pieces: Vec<_> = layout
+            .pieces()
+            .map(|piece| (layout.piece_size(piece), layout.block_count(piece), layout.file_of(piece)))
+            .collect();
+        assert_eq!(pieces, [(40_000, 3, Some(0)), (10_000, 1, Some(0)), (1, 1, Some(2))]);
+        let spans: Vec<_> = layout.spans(0..80_001).map(|s| (s.file, s.offset, s.length)).collect();
+        assert_eq!(spans, [(0, 0, 50_000), (2, 0, 1)]);
+        assert_eq!(layout.file_pieces(2), 2..3);
+        assert!(layout.check_block(1, 0, 10_000).is_some() && layout.check_block(1, 0, 16_384).is_none());
+        assert!(layout.is_aligned());
+    }
+
+    #[test]
+    fn blocks_of_nothing_but_padding_are_not_fetched() {
+        let files = [(20_000, false), (20_000, true), (40_000, false), (5, false), (39_995, true)];
+        let layout = Layout::of_files(40_000, Alignment::EndToEnd, files).unwrap();
+        assert_eq!((layout.piece_count(), layout.total(), layout.end()), (3, 60_005, 120_000));
+        let pieces: Vec<_> = layout
+            .pieces()
+            .map(|piece| {
+                let blocks: Vec<_> = layout.blocks(piece).map(|block| block.length).collect();
+                (layout.piece_size(piece), layout.piece_payload(piece), blocks)
+            })
+            .collect();
+        assert_eq!(pieces[0], (40_000, 20_000, vec![16_384, 16_384]));
+        assert_eq!(pieces[1], (40_000, 40_000, vec![16_384, 16_384, 7_232]));
+        assert_eq!(pieces[2], (40_000, 5, vec![16_384]));
+        assert!(layout.is_aligned());
+        assert_eq!(layout.check_block(0, 32_768, 7_232), None);
+        assert!(layout.check_request(0, 32_768, 7_232).is_some(), "others may ask");
+    }
+
+    #[test]
+    fn a_piece_of_nothing_but_padding_is_fetched_like_any_other() {
+        let layout = Layout::of_files(10, Alignment::EndToEnd, [(5, false), (20, true), (5, false)]).unwrap();
+        let payloads: Vec<_> = layout.pieces().map(|piece| layout.piece_payload(piece)).collect();
+        assert_eq!((payloads, layout.total()), (vec![5, 10, 10], 25));
+        assert!(!layout.is_aligned());
     }
 
     #[test]

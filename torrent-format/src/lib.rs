@@ -9,14 +9,15 @@ pub mod info_hash;
 pub mod layout;
 pub mod lint;
 pub mod magnet;
+pub mod merkle;
 pub mod metainfo;
 mod pieces;
 pub mod safe_path;
 pub mod verify;
 
 pub use bitfield::Bitfield;
-pub use info_hash::{InfoHash, PeerId};
-pub use layout::{BLOCK_LENGTH, Block, FileSpan, Layout, PieceIndex};
+pub use info_hash::{InfoHash, InfoHashV2, InfoHashes, PeerId};
+pub use layout::{Alignment, BLOCK_LENGTH, Block, FileSpan, Layout, PieceIndex};
 pub use magnet::Magnet;
 pub use metainfo::{Info, Metainfo};
 pub use safe_path::SafePath;

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::metainfo::is_host;
 use crate::metainfo::urls::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, check_url};
 use crate::safe_path::{excerpt, printable};
-use crate::{InfoHash, Metainfo};
+use crate::{InfoHash, InfoHashes, Metainfo};
 
 /// The longest magnet that is read, in bytes; ten times what 64 trackers need.
 pub const MAX_MAGNET_LENGTH: usize = 64 * 1024;
@@ -24,8 +24,8 @@ const MAX_FILE_NUMBER: usize = crate::bencode::Limits::TOKENS as usize;
 /// What a magnet URI says. `FromStr` reads it; `Display` writes it, and what it writes reads back equal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Magnet {
-    /// `xt=urn:btih:`
-    pub info_hash: InfoHash,
+    /// `xt=urn:btih:` and `xt=urn:btmh:`
+    pub hashes: InfoHashes,
     /// `dn`: for display only, never a path. May hold anything: print it through [`printable`].
     pub name: Option<String>,
     /// `tr`
@@ -65,10 +65,10 @@ pub enum MagnetError {
 }
 
 impl Magnet {
-    /// A magnet with nothing but an info hash.
-    pub fn new(info_hash: InfoHash) -> Self {
+    /// A magnet with nothing but info hashes.
+    pub fn new(hashes: impl Into<InfoHashes>) -> Self {
         Self {
-            info_hash,
+            hashes: hashes.into(),
             name: None,
             trackers: Vec::new(),
             peers: Vec::new(),
@@ -86,7 +86,7 @@ impl Magnet {
             trackers: metainfo.trackers.iter().flatten().take(MAX_MAGNET_ENTRIES).cloned().collect(),
             web_seeds: metainfo.web_seeds.iter().take(MAX_MAGNET_ENTRIES).cloned().collect(),
             length: Some(info.layout().total()),
-            ..Self::new(info.info_hash())
+            ..Self::new(info.hashes())
         }
     }
 }
@@ -128,14 +128,14 @@ impl FromStr for Magnet {
                 _ => {}
             }
         }
-        magnet.info_hash = topics.finish()?;
+        magnet.hashes = topics.finish()?.into();
         Ok(magnet)
     }
 }
 
 impl fmt::Display for Magnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "magnet:?xt=urn:btih:{}", self.info_hash)?;
+        write!(f, "magnet:?xt=urn:btih:{}", self.hashes)?;
         if let Some(name) = &self.name {
             write!(f, "&dn={}", escape(name))?;
         }

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_bytes::Bytes;
 
 use crate::bencode::{self, BencodeError, BencodeErrorKind, Limits};
 use crate::layout::LayoutError;
+use crate::merkle::{Hash, Tree};
 use crate::safe_path::PathError;
-use crate::{InfoHash, Layout, PieceIndex, SafePath};
+use crate::{InfoHash, InfoHashes, Layout, PieceIndex, SafePath};
 
 mod info;
 mod outer;
@@ -65,6 +66,8 @@ pub struct File {
     /// A pad file (BEP 47): zeros that never touch a disk. A symbolic link, which is not made, counts as one of length 0. Two
     /// pad files may have the same path.
     pub pad: bool,
+    /// The root of its hash tree (BEP 52); `None` in a v1 torrent, and for a file of length 0.
+    pub root: Option<Hash>,
 }
 
 /// Which of the two forms of BitTorrent an info dictionary is written for.
@@ -73,9 +76,50 @@ pub struct File {
 pub enum Version {
     /// BEP 3.
     V1,
-    /// BEP 3 and BEP 52 together. The v1 form is the one that is used.
+    /// BEP 52.
+    V2,
+    /// BEP 3 and BEP 52 together: the same pieces, with hashes of both kinds.
     Hybrid,
 }
+
+impl Version {
+    /// Whether it has what BEP 3 needs.
+    pub fn has_v1(self) -> bool {
+        self != Self::V2
+    }
+
+    /// Whether it has what BEP 52 needs.
+    pub fn has_v2(self) -> bool {
+        self != Self::V1
+    }
+}
+
+/// The hashes of one piece: of its bytes as they came, or of none of a kind that the torrent does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PieceHashes {
+    /// SHA-1 of the piece, its padding included.
+    pub v1: Option<[u8; 20]>,
+    /// The root over the leaves of the file's bytes in the piece (see [`Tree::root_of_leaves`]).
+    pub v2: Option<Hash>,
+}
+
+/// What the hashes of a piece say of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PieceCheck {
+    /// It is right.
+    Good,
+    /// It is wrong.
+    Bad,
+    /// Right by one version and wrong by the other: whoever made this hybrid torrent made it of different data.
+    Conflict,
+    /// The torrent is v2, and the file's piece layer is not known yet.
+    Unknown,
+}
+
+/// The hashes are not the file's piece layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the hashes are not the file's piece layer")]
+pub struct WrongLayer;
 
 /// The `info` dictionary: its raw bytes, and what they say. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,13 +130,15 @@ pub struct Info {
 #[derive(PartialEq, Eq)]
 struct Inner {
     raw: Vec<u8>,
-    info_hash: InfoHash,
+    hashes: InfoHashes,
     version: Version,
     name: String,
     files: Vec<File>,
     layout: Arc<Layout>,
-    /// Where in `raw` the piece hashes begin. Invariant: `20 × layout.piece_count()` bytes follow.
-    hashes_at: usize,
+    /// Where in `raw` the v1 piece hashes begin, if it has them. Invariant: `20 × layout.piece_count()` bytes follow.
+    hashes_at: Option<usize>,
+    /// One entry a file: its piece layer, once it is known. Invariant: it hashes to the file's root.
+    layers: Vec<OnceLock<Vec<Hash>>>,
     private: bool,
     source: Option<String>,
     single_file: bool,
@@ -240,9 +286,14 @@ impl Info {
         &self.inner.raw
     }
 
-    /// SHA-1 of the raw bytes.
+    /// The hashes of the raw bytes: of the versions that it is written for.
+    pub fn hashes(&self) -> InfoHashes {
+        self.inner.hashes
+    }
+
+    /// The one name of the torrent where only one can be: see [`InfoHashes::primary`].
     pub fn info_hash(&self) -> InfoHash {
-        self.inner.info_hash
+        self.inner.hashes.primary()
     }
 
     /// Which form it is written for.
@@ -265,11 +316,79 @@ impl Info {
         &self.inner.layout
     }
 
-    /// SHA-1 of this piece.
-    pub fn piece_hash(&self, piece: PieceIndex) -> &[u8; 20] {
-        let hashes = &self.inner.raw[self.inner.hashes_at..];
+    /// SHA-1 of this piece; `None` if the torrent has only v2.
+    pub fn piece_hash(&self, piece: PieceIndex) -> Option<&[u8; 20]> {
+        let hashes = &self.inner.raw[self.inner.hashes_at?..];
         let (hashes, _) = hashes.as_chunks::<20>();
-        &hashes[piece.as_usize()]
+        hashes.get(piece.as_usize())
+    }
+
+    /// The v2 hash of this piece; `None` if the torrent has only v1, or the piece layer is not known.
+    pub fn piece_root(&self, piece: PieceIndex) -> Option<Hash> {
+        let (file, number) = self.file_piece(piece)?;
+        let tree = self.tree(file)?;
+        match tree.has_piece_layer() {
+            true => self.layer(file)?.get(number as usize).copied(),
+            false => Some(tree.root),
+        }
+    }
+
+    /// Whether these are the hashes of this piece. Those of a version that the torrent lacks, or that is not known yet, don't count.
+    pub fn check_piece(&self, piece: PieceIndex, hashes: &PieceHashes) -> PieceCheck {
+        let v1 = self.piece_hash(piece).zip(hashes.v1.as_ref()).map(|(expected, found)| expected == found);
+        let v2 = self.piece_root(piece).zip(hashes.v2).map(|(expected, found)| expected == found);
+        match (v1, v2) {
+            (None, None) => PieceCheck::Unknown,
+            (Some(true), Some(false)) | (Some(false), Some(true)) => PieceCheck::Conflict,
+            (v1, v2) if v1 != Some(false) && v2 != Some(false) => PieceCheck::Good,
+            _ => PieceCheck::Bad,
+        }
+    }
+
+    /// The hash tree of a file; `None` in a v1 torrent, and for a file without bytes of its own.
+    pub fn tree(&self, file: usize) -> Option<Tree> {
+        let entry = self.inner.files.get(file)?;
+        Some(Tree::new(entry.root?, entry.length, self.inner.layout.piece_length()))
+    }
+
+    /// The file that this piece belongs to in a v2 or hybrid torrent, and the piece's number within it.
+    pub fn file_piece(&self, piece: PieceIndex) -> Option<(usize, u32)> {
+        let file = self.inner.layout.file_of(piece)?;
+        self.inner.files[file].root?;
+        Some((file, piece.get() - self.inner.layout.file_pieces(file).start))
+    }
+
+    /// The file whose `pieces root` this is; the first, if several have the same bytes.
+    pub fn file_by_root(&self, root: &Hash) -> Option<usize> {
+        self.inner.files.iter().position(|file| file.root.as_ref() == Some(root))
+    }
+
+    /// The piece layer of a file, if it has one and it is known.
+    pub fn layer(&self, file: usize) -> Option<&[Hash]> {
+        self.inner.layers.get(file)?.get().map(Vec::as_slice)
+    }
+
+    /// The files whose piece layers are not known yet.
+    pub fn missing_layers(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.inner.files.len()).filter(|&file| {
+            self.layer(file).is_none() && self.tree(file).is_some_and(|tree| tree.has_piece_layer())
+        })
+    }
+
+    /// Takes in the piece layer of a file, wherever it is from. Every clone of this info knows it then: it is proven by the root,
+    /// so that nobody can be told two different ones.
+    ///
+    /// # Errors
+    /// If the file has none, or these are not it.
+    pub fn set_layer(&self, file: usize, hashes: Vec<Hash>) -> Result<(), WrongLayer> {
+        let tree = self.tree(file).filter(Tree::has_piece_layer).ok_or(WrongLayer)?;
+        let right = hashes.len() as u64 == tree.layer_length(tree.piece_layer())
+            && tree.root_of_pieces(&hashes) == tree.root;
+        if !right {
+            return Err(WrongLayer);
+        }
+        let _ = self.inner.layers[file].set(hashes);
+        Ok(())
     }
 
     /// Only peers from its trackers may be used (BEP 27).
@@ -297,7 +416,7 @@ impl fmt::Debug for Inner {
     /// Without the raw bytes, which nobody wants to see in a failed test.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Info")
-            .field("info_hash", &self.info_hash)
+            .field("hashes", &self.hashes)
             .field("name", &self.name)
             .field("files", &self.files.len())
             .field("piece_length", &self.layout.piece_length())

@@ -75,7 +75,7 @@ pub fn verify(info: &Info, root: &Path, threads: usize, progress: &(dyn Fn(u64) 
     let bad = Mutex::new(Vec::new());
     hash_pieces(layout, &sources, threads, &|piece, hash| {
         let fault = match hash {
-            Ok(hash) if hash == *info.piece_hash(piece) => None,
+            Ok(hash) if Some(&hash) == info.piece_hash(piece) => None,
             Ok(_) => Some((piece, None)),
             Err(fault) => Some((piece, Some(fault))),
         };
@@ -100,7 +100,7 @@ pub fn verify(info: &Info, root: &Path, threads: usize, progress: &(dyn Fn(u64) 
 /// Whether these bytes are this piece.
 pub fn piece_matches(info: &Info, piece: PieceIndex, data: &[u8]) -> bool {
     data.len() == info.layout().piece_size(piece) as usize
-        && Sha1::digest(data).as_slice() == info.piece_hash(piece)
+        && info.piece_hash(piece).is_some_and(|hash| Sha1::digest(data).as_slice() == hash)
 }
 
 /// Where the data of a torrent lies: below the directory `root` by the torrent's name, or `root` itself, whichever holds any of its

@@ -70,7 +70,7 @@ pub(crate) fn warn_about(cx: &Context, source: &Source) {
 /// One torrent can't be downloaded twice at a time.
 pub(crate) fn refuse_twice<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Result<(), CliError> {
     let mut seen = BTreeSet::new();
-    match sources.into_iter().find(|source| !seen.insert(source.info_hash())) {
+    match sources.into_iter().find(|source| !seen.insert(source.hashes().primary())) {
         Some(source) => Err(CliError::Usage(format!("{} was given twice", source.label()))),
         None => Ok(()),
     }
@@ -104,7 +104,7 @@ pub(crate) fn torrent_of(source: &Source, network: &NetworkArgs) -> AddTorrent {
     let mut trackers = source.trackers();
     trackers.extend(network.tracker.iter().map(|tier| tier.0.clone()));
     AddTorrent {
-        info_hash: source.info_hash(),
+        hashes: source.hashes(),
         info: source.info(),
         trackers: only_http(trackers),
         peers,

@@ -34,7 +34,7 @@ pub(crate) async fn run(cx: &Context, args: MagnetArgs) -> Result<(), CliError> 
         magnet.select = numbers.0.iter().map(|range| range.start() - 1..=range.end() - 1).collect();
     }
     if cx.out.is_json() {
-        let info_hash = magnet.info_hash.to_string();
+        let info_hash = magnet.hashes.to_string();
         cx.out.json(json!({"magnet": magnet.to_string(), "info_hash_v1": info_hash, "name": magnet.name}));
     } else {
         cx.out.data(magnet);

@@ -24,7 +24,7 @@ const MAX_TRACKERS: usize = 20;
 /// One entry a tracker: `url`, and `seeds`, `leechers` and `downloaded` or `error`.
 pub(crate) async fn ask(cx: &Context, source: &Source) -> Result<Value, CliError> {
     let client = net::http_client(TIMEOUT)?;
-    let info_hash = source.info_hash();
+    let info_hash = source.hashes().primary();
     let trackers: Vec<String> = source.trackers().into_iter().flatten().collect();
     if !trackers.iter().any(|url| net::is_http(url)) {
         cx.out.warn(format_args!("{}: no http tracker to ask", source.label()));

@@ -105,7 +105,7 @@ fn document(source: &Source) -> Map<String, Value> {
 fn of_magnet(said: &Magnet, magnet: String, lints: Value) -> Value {
     json!({
         "name": said.name,
-        "info_hash_v1": said.info_hash.to_string(),
+        "info_hash_v1": said.hashes.to_string(),
         "info_hash_v2": null,
         "version": "v1",
         "piece_length": null,

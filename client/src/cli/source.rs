@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use torrent_format::{Info, InfoHash, Magnet, Metainfo};
+use torrent_format::{Info, InfoHash, InfoHashes, Magnet, Metainfo};
 
 use super::Context;
 use super::error::CliError;
@@ -32,10 +32,10 @@ pub(crate) enum Source {
 
 impl Source {
     /// Which torrent.
-    pub(crate) fn info_hash(&self) -> InfoHash {
+    pub(crate) fn hashes(&self) -> InfoHashes {
         match self {
-            Self::Torrent(metainfo) => metainfo.info.info_hash(),
-            Self::Magnet(magnet) => magnet.info_hash,
+            Self::Torrent(metainfo) => metainfo.info.hashes(),
+            Self::Magnet(magnet) => magnet.hashes,
         }
     }
 
@@ -61,7 +61,7 @@ impl Source {
             Self::Torrent(metainfo) => printable(metainfo.info.name()).into_owned(),
             Self::Magnet(magnet) => match &magnet.name {
                 Some(name) => printable(name).into_owned(),
-                None => magnet.info_hash.to_string(),
+                None => magnet.hashes.to_string(),
             },
         }
     }
@@ -190,7 +190,7 @@ async fn read_standard_input(cx: &Context) -> Result<Material, CliError> {
         if let Some(link) = from_link(&text) {
             return link;
         }
-        if let Ok(info_hash) = text.parse() {
+        if let Ok(info_hash) = text.parse::<InfoHash>() {
             return Ok(Material::Magnet(Box::new(Magnet::new(info_hash))));
         }
     }

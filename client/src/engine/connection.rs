@@ -424,7 +424,7 @@ mod tests {
     /// Only a torrent gives out keys.
     fn key(peer: Connected) -> PeerKey {
         let config = Config {
-            info_hash: InfoHash([0; 20]),
+            hashes: InfoHash([0; 20]).into(),
             peer_id: PeerId([0; 20]),
             listen_port: 1,
             seed: 0,
@@ -435,7 +435,9 @@ mod tests {
             sequential: false,
             ablation: Ablation::default(),
         };
-        Torrent::new(Time::default(), config, Start::Magnet).handle_connected(Time::default(), peer).unwrap()
+        Torrent::new(Time::default(), config, Start::Magnet { info: None })
+            .handle_connected(Time::default(), peer)
+            .unwrap()
     }
 
     impl Rig {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
+use torrent_format::InfoHash;
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
+use torrent_format::merkle::Hash;
 
 use super::announce::Announced;
 use super::buffer::Buffer;
@@ -20,7 +22,7 @@ use super::outbox::Overflow;
 use super::session::{Phase, TorrentEvent, TorrentFailure};
 use super::storage::{Access, StorageError, StorageEvent};
 use crate::torrent::{Action, Config, Event, PeerKey, PeerSource, Start, Time, Torrent, TrackerId, Verdict};
-use crate::wire::BlockRequest;
+use crate::wire::{BlockRequest, HashRequest};
 
 /// Time between two snapshots.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(250);
@@ -74,6 +76,7 @@ enum Done {
     Dialled(SocketAddr, Result<Shaken, HandshakeFailure>),
     Resolved(Vec<SocketAddr>),
     Announced { tracker: TrackerId, goodbye: bool, announced: Announced },
+    Leaves(PeerKey, HashRequest, Option<Vec<Hash>>),
     Opened(Result<Box<Opened>, TorrentFailure>),
     Saved { whole: bool, outcome: Result<(), StorageError> },
 }
@@ -106,7 +109,7 @@ impl Driver {
     ) -> Self {
         let (shared, torrent) = (&opener.shared, &opener.torrent);
         let config = Config {
-            info_hash: torrent.info_hash,
+            hashes: torrent.hashes,
             peer_id: shared.peer_id,
             listen_port: shared.port,
             seed,
@@ -119,7 +122,7 @@ impl Driver {
         };
         let storage = OnceLock::new();
         let (phase, start) = match opened {
-            None => (Phase::FetchingInfo, Start::Magnet),
+            None => (Phase::FetchingInfo, Start::Magnet { info: None }),
             Some(opened) => {
                 storage.get_or_init(|| opened.storage);
                 let Opened { info, have, wanted, .. } = opened;
@@ -210,7 +213,7 @@ impl Driver {
     fn act(&mut self) {
         while let Some(action) = self.torrent.poll_action() {
             match action {
-                Action::Connect(addr) => self.dial(addr),
+                Action::Connect(addr, swarm) => self.dial(addr, swarm),
                 Action::Disconnect(key, reason) => {
                     if self.connections.remove(&key).is_some() {
                         tracing::debug!(?key, "we disconnect: {reason}");
@@ -228,6 +231,12 @@ impl Driver {
                         storage.verify(piece, digests);
                     }
                 }
+                Action::DropBlocks { piece, blocks } => {
+                    if let Some(storage) = self.link.storage.get() {
+                        storage.drop_blocks(piece, &blocks);
+                    }
+                }
+                Action::ReadLeaves { peer, request, file } => self.read_leaves(peer, request, file),
                 Action::Announce { tracker, url, request } => self.announce(tracker, url, request),
                 Action::Info(bytes) => self.open(bytes),
                 Action::Notify(event) => self.notify(event),
@@ -306,6 +315,7 @@ impl Driver {
             Done::Announced { tracker, announced: Announced { local, reply }, .. } => {
                 self.torrent.handle_announce_reply(now, tracker, local, reply);
             }
+            Done::Leaves(peer, request, leaves) => self.torrent.handle_leaves(now, peer, request, leaves),
             Done::Opened(Ok(opened)) => {
                 self.opening = false;
                 let Opened { info, storage, have, wanted } = *opened;
@@ -349,8 +359,17 @@ impl Driver {
 
     // -- what is done about it
 
-    fn dial(&mut self, addr: SocketAddr) {
-        let (shared, info_hash) = (Arc::clone(&self.opener.shared), self.opener.torrent.info_hash);
+    fn read_leaves(&mut self, peer: PeerKey, request: HashRequest, file: usize) {
+        let Some(storage) = self.link.storage.get().cloned() else { return };
+        self.tasks.spawn(async move {
+            let (first, count) = (request.index.into(), request.length);
+            let read = tokio::task::spawn_blocking(move || storage.leaves_blocking(file, first, count));
+            Done::Leaves(peer, request, read.await.ok().and_then(Result::ok))
+        });
+    }
+
+    fn dial(&mut self, addr: SocketAddr, swarm: InfoHash) {
+        let (shared, info_hash) = (Arc::clone(&self.opener.shared), swarm);
         self.tasks.spawn(async move {
             let _permit = shared.half_open.acquire().await;
             Done::Dialled(addr, dial(addr, shared.config.bind, info_hash, shared.peer_id).await)

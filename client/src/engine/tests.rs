@@ -70,7 +70,7 @@ impl Host {
 
     fn magnet(&self, info_hash: InfoHash, peers: &[&Host]) -> AddTorrent {
         AddTorrent {
-            info_hash,
+            hashes: info_hash.into(),
             info: None,
             trackers: vec![],
             peers: peers.iter().map(|peer| peer.addr()).collect(),

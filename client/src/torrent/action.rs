@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use torrent_format::announce::AnnounceRequest;
-use torrent_format::{PeerId, PieceIndex};
+use torrent_format::merkle::Hash;
+use torrent_format::{InfoHash, PeerId, PieceIndex};
 
 use super::announcer::TrackerId;
 use super::peers::PeerKey;
-use crate::wire::{BlockRequest, Capabilities, Message};
+use crate::wire::{BlockRequest, Capabilities, HashRequest, Message};
 
 /// Who dialled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +28,7 @@ pub struct Connected {
     pub addr: SocketAddr,
     /// Who dialled.
     pub direction: Direction,
-    /// What the peer's handshake offers.
+    /// What the peer's handshake offers. `v2`: hash messages may be exchanged on this connection.
     pub capabilities: Capabilities,
     /// What the peer calls itself.
     pub peer_id: PeerId,
@@ -48,8 +49,8 @@ pub enum PeerSource {
 /// Something for the owner to do.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Dial, shake hands, then [`Torrent::handle_connected`] or [`Torrent::handle_connect_failed`].
-    Connect(SocketAddr),
+    /// Dial, shake hands by this name of the torrent, then [`Torrent::handle_connected`] or [`Torrent::handle_connect_failed`].
+    Connect(SocketAddr, InfoHash),
     /// Close. The torrent has forgotten the peer already; no [`Torrent::handle_disconnected`] is due.
     Disconnect(PeerKey, Reason),
     /// Send.
@@ -66,6 +67,24 @@ pub enum Action {
         piece: PieceIndex,
         /// The digest of each block is wanted even if the piece is good: an earlier copy was bad.
         digests: bool,
+    },
+    /// Throw away these blocks (by their numbers) of a piece that was [`Verification::Wrong`], keep the others, and hash the piece again
+    /// when it is asked for: they will come anew.
+    DropBlocks {
+        /// Which piece.
+        piece: PieceIndex,
+        /// Which of its blocks, ascending.
+        blocks: Vec<u32>,
+    },
+    /// Hash the leaves of this file (BEP 52) that the request names: `length` of them from number `index`; those beyond the file's end
+    /// are zeros. The pieces that hold them are had. Then [`Torrent::handle_leaves`].
+    ReadLeaves {
+        /// For whom.
+        peer: PeerKey,
+        /// What it asked.
+        request: HashRequest,
+        /// Of which file.
+        file: usize,
     },
     /// Tell a tracker, then [`Torrent::handle_announce_reply`] with the same tracker.
     Announce {
@@ -162,6 +181,9 @@ pub enum Verification {
     Good(Option<Vec<u64>>),
     /// The hash is wrong: with a digest of each block. The owner has thrown the data away.
     Bad(Vec<u64>),
+    /// The v2 hash is wrong: with the leaf of each block. The owner keeps the data until [`Action::DropBlocks`] says which blocks to
+    /// throw away.
+    Wrong(Vec<Hash>),
     /// Blocks of it are missing here, by nobody's fault: it is to be fetched again.
     Lost,
 }

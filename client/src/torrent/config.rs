@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use torrent_format::{Bitfield, Info, InfoHash, PeerId};
+use torrent_format::{Bitfield, Info, InfoHashes, PeerId};
 
 /// What the torrent is when it starts.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// Only its hash is known: the info comes from peers (BEP 9).
-    Magnet,
+    /// Something is missing that peers have to give before the payload can be checked: the info (BEP 9), or the piece layers of a v2
+    /// info (BEP 52).
+    Magnet {
+        /// The info, if it is known.
+        info: Option<Info>,
+    },
     /// Its info is known.
     Known {
         /// The info.
@@ -43,8 +47,8 @@ pub const LINGER_LIMIT: Duration = Duration::from_secs(10);
 /// What does not change while a torrent runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which torrent.
-    pub info_hash: InfoHash,
+    /// Which torrent: as much as is known at the start.
+    pub hashes: InfoHashes,
     /// Who we are.
     pub peer_id: PeerId,
     /// Where we listen; goes to trackers and into the extension handshake.

@@ -191,7 +191,7 @@ impl Torrent {
         }
         while self.peers.len() + self.candidates.half_open() < self.config.max_peers {
             let Some(addr) = self.candidates.next(now) else { return };
-            self.actions.push_back(Action::Connect(addr));
+            self.actions.push_back(Action::Connect(addr, self.config.hashes.primary()));
         }
     }
 

@@ -236,6 +236,12 @@ impl Torrent {
                 }
                 self.blocks_freed = true;
             }
+            Verification::Wrong(leaves) => {
+                let blocks = (0..leaves.len() as u32).collect();
+                self.actions.push_back(Action::DropBlocks { piece, blocks });
+                content.picker.restart(piece);
+                self.blocks_freed = true;
+            }
             Verification::Lost => {
                 content.picker.restart(piece);
                 self.blocks_freed = true;

@@ -40,8 +40,9 @@ impl Torrent {
         }
         match message {
             Message::KeepAlive | Message::Port(_) => Ok(()),
-            // 21, 22 and 23 are BEP 52's hash messages: not for a v1 torrent.
-            Message::Unknown(21..=23) => Err(Misbehaviour::WrongVersion),
+            Message::HashRequest(_) | Message::Hashes(..) | Message::HashReject(_) => {
+                Err(Misbehaviour::WrongVersion)
+            }
             Message::Unknown(_) => Ok(()),
             Message::Choke => {
                 self.choked(now, key);

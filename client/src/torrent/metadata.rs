@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use torrent_format::InfoHash;
+use torrent_format::InfoHashes;
 
 use super::Time;
 use super::blame::Culprit;
@@ -46,7 +46,7 @@ pub(super) enum Progress {
 /// Fetches the info dictionary. Peers may lie about its size and its bytes, so after a bad copy it is fetched from one peer alone at a time.
 #[derive(Debug)]
 pub(super) struct MetadataFetch {
-    info_hash: InfoHash,
+    hashes: InfoHashes,
     sources: BTreeMap<PeerKey, Source>,
     size: u32,
     parts: Vec<Part>,
@@ -58,9 +58,9 @@ pub(super) struct MetadataFetch {
 }
 
 impl MetadataFetch {
-    pub(super) fn new(info_hash: InfoHash) -> Self {
+    pub(super) fn new(hashes: InfoHashes) -> Self {
         Self {
-            info_hash,
+            hashes,
             sources: BTreeMap::new(),
             size: 0,
             parts: Vec::new(),
@@ -177,7 +177,7 @@ impl MetadataFetch {
                 senders.insert(from);
             }
         }
-        if InfoHash::of_info(&whole) == self.info_hash {
+        if self.hashes.match_info(&whole) {
             return Progress::Whole(whole);
         }
         let size = self.sources.get(&peer).map_or(self.size, |source| source.size);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     fn fetch() -> MetadataFetch {
-        MetadataFetch::new(InfoHash::of_info(&metadata()))
+        MetadataFetch::new(torrent_format::InfoHash::of_info(&metadata()).into())
     }
 
     fn key(number: u32) -> PeerKey {

@@ -32,7 +32,7 @@ fn info(pieces: u32, blocks: u32) -> Info {
 
 fn config(info: &Info) -> Config {
     Config {
-        info_hash: info.info_hash(),
+        hashes: info.hashes(),
         peer_id: PeerId([0x55; 20]),
         listen_port: 6881,
         seed: 1,

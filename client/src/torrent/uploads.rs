@@ -251,7 +251,7 @@ impl Torrent {
         if !peer.capabilities.fast || !newcomer || !peer.upload.allowed_fast.is_empty() {
             return;
         }
-        let set = allowed_fast_set(peer.addr.ip(), self.config.info_hash, content.info.layout());
+        let set = allowed_fast_set(peer.addr.ip(), self.config.hashes.primary(), content.info.layout());
         let offer =
             |piece: &PieceIndex| content.picker.have().has(*piece) && content.picker.availability(*piece) > 0;
         let set: BTreeSet<_> = set.into_iter().filter(offer).collect();

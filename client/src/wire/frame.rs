@@ -2,7 +2,7 @@
 
 use torrent_format::BLOCK_LENGTH;
 
-use super::message::{BLOCK_HEADER_LENGTH, BlockRequest, Message, id};
+use super::message::{BLOCK_HEADER_LENGTH, BlockRequest, HashRequest, Message, id};
 
 /// The longest frame that we take, in bytes after the length prefix: a bitfield of [`torrent_format::layout::MAX_PIECES`] pieces
 /// (256 KiB), which is longer than any block or extension message that anyone sends.
@@ -21,6 +21,12 @@ pub const MAX_EXTENDED_LENGTH: u32 = 128 * 1024;
 
 /// The longest message with a number that we don't know, in bytes after the number. It is buffered before it is ignored.
 pub const MAX_UNKNOWN_LENGTH: u32 = 16 * 1024;
+
+/// Bytes of a hash request after its number.
+const HASH_REQUEST_LENGTH: u32 = 48;
+
+/// The most hashes that we take in one message: 512 of the base layer, and a proof of as many as a tree can be high.
+pub const MAX_HASHES: u32 = 512 + 64;
 
 /// One thing that a peer said.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -137,6 +143,8 @@ fn lengths(id: u8) -> (u32, u32) {
         id::PIECE => (9, 9 + BLOCK_LENGTH),
         id::BITFIELD => (1, 1 + MAX_BITFIELD_LENGTH),
         id::EXTENDED => (2, 2 + MAX_EXTENDED_LENGTH),
+        id::HASH_REQUEST | id::HASH_REJECT => (1 + HASH_REQUEST_LENGTH, 1 + HASH_REQUEST_LENGTH),
+        id::HASHES => (1 + HASH_REQUEST_LENGTH, 1 + HASH_REQUEST_LENGTH + 32 * MAX_HASHES),
         _ => (1, 1 + MAX_UNKNOWN_LENGTH),
     }
 }
@@ -167,6 +175,14 @@ fn parse(id: u8, payload: &[u8], length: u32) -> Option<Frame> {
             let (&id, payload) = payload.split_first()?;
             Message::Extended { id, payload: payload.to_vec() }
         }
+        id::HASH_REQUEST => Message::HashRequest(hash_request(payload)?),
+        id::HASHES => {
+            let (hashes, rest) = payload.get(HASH_REQUEST_LENGTH as usize..)?.as_chunks::<32>();
+            // Cut in the middle of a hash: `None` would ask for more bytes, so what is left over makes it a message that proves nothing.
+            let hashes = if rest.is_empty() { hashes.to_vec() } else { Vec::new() };
+            Message::Hashes(hash_request(payload)?, hashes)
+        }
+        id::HASH_REJECT => Message::HashReject(hash_request(payload)?),
         unknown => Message::Unknown(unknown),
     };
     Some(Frame::Message(message))
@@ -181,6 +197,16 @@ fn block(payload: &[u8]) -> Option<BlockRequest> {
         index: number(payload)?,
         begin: number(&payload[4..])?,
         length: number(&payload[8..])?,
+    })
+}
+
+fn hash_request(payload: &[u8]) -> Option<HashRequest> {
+    Some(HashRequest {
+        root: *payload.first_chunk()?,
+        base_layer: number(payload.get(32..)?)?,
+        index: number(payload.get(36..)?)?,
+        length: number(payload.get(40..)?)?,
+        proof_layers: number(payload.get(44..)?)?,
     })
 }
 
@@ -231,7 +257,7 @@ mod tests {
             13 => Message::Reject(block),
             14 => Message::AllowedFast(block.index),
             15 => Message::Extended { id: random.u8(..), payload: random_bytes(random, length) },
-            _ => Message::Unknown(random.u8(21..)),
+            _ => Message::Unknown(random.u8(24..)),
         }
     }
 

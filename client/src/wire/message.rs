@@ -1,4 +1,6 @@
-//! The messages of BEP 3, BEP 6 (Fast) and the envelope of BEP 10, as values.
+//! The messages of BEP 3, BEP 6 (Fast) and BEP 52 (v2), and the envelope of BEP 10, as values.
+
+use torrent_format::merkle::Hash;
 
 /// Three numbers that name a part of a piece, as they stand on the wire: nothing about them is checked yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,6 +17,21 @@ impl From<torrent_format::Block> for BlockRequest {
     fn from(block: torrent_format::Block) -> Self {
         Self { index: block.piece.get(), begin: block.begin, length: block.length }
     }
+}
+
+/// What a hash request, its answer and its refusal have in common (BEP 52): nothing about it is checked yet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HashRequest {
+    /// The root of the file's hash tree.
+    pub root: Hash,
+    /// The lowest layer of hashes that are asked for; 0 is the leaves.
+    pub base_layer: u32,
+    /// The first hash in that layer.
+    pub index: u32,
+    /// How many of that layer.
+    pub length: u32,
+    /// How many layers above the base layer are proven.
+    pub proof_layers: u32,
 }
 
 /// The numbers by which messages go on the wire.
@@ -35,6 +52,9 @@ pub(super) mod id {
     pub(in crate::wire) const REJECT: u8 = 16;
     pub(in crate::wire) const ALLOWED_FAST: u8 = 17;
     pub(in crate::wire) const EXTENDED: u8 = 20;
+    pub(in crate::wire) const HASH_REQUEST: u8 = 21;
+    pub(in crate::wire) const HASHES: u8 = 22;
+    pub(in crate::wire) const HASH_REJECT: u8 = 23;
 }
 
 /// A message, but for `piece`, whose payload never passes through here (see [`super::Frame`]).
@@ -77,8 +97,13 @@ pub enum Message {
         /// A bencoded dictionary, for some followed by bytes.
         payload: Vec<u8>,
     },
-    /// A number that we don't know, to be ignored (BEP 3); what the message said is gone. Among them are 21 to 23, the hash messages
-    /// of BEP 52, which have no place in a v1 torrent.
+    /// 21 (BEP 52)
+    HashRequest(HashRequest),
+    /// 22 (BEP 52): the hashes of the base layer, then the uncles that prove them, upwards.
+    Hashes(HashRequest, Vec<Hash>),
+    /// 23 (BEP 52)
+    HashReject(HashRequest),
+    /// A number that we don't know, to be ignored (BEP 3); what the message said is gone.
     Unknown(u8),
 }
 
@@ -102,6 +127,9 @@ impl Message {
             Self::Reject(block) => block_frame(out, id::REJECT, *block),
             Self::AllowedFast(piece) => frame(out, id::ALLOWED_FAST, &[&piece.to_be_bytes()]),
             Self::Extended { id, payload } => frame(out, self::id::EXTENDED, &[&[*id], payload]),
+            Self::HashRequest(request) => hash_frame(out, id::HASH_REQUEST, request, &[]),
+            Self::Hashes(request, hashes) => hash_frame(out, id::HASHES, request, hashes),
+            Self::HashReject(request) => hash_frame(out, id::HASH_REJECT, request, &[]),
             Self::Unknown(id) => frame(out, *id, &[]),
         }
     }
@@ -124,6 +152,12 @@ pub(super) const BLOCK_HEADER_LENGTH: usize = 13;
 fn block_frame(out: &mut Vec<u8>, id: u8, block: BlockRequest) {
     let BlockRequest { index, begin, length } = block;
     frame(out, id, &[&index.to_be_bytes(), &begin.to_be_bytes(), &length.to_be_bytes()]);
+}
+
+fn hash_frame(out: &mut Vec<u8>, id: u8, request: &HashRequest, hashes: &[Hash]) {
+    let HashRequest { root, base_layer, index, length, proof_layers } = request;
+    let numbers = [base_layer, index, length, proof_layers].map(|number| number.to_be_bytes());
+    frame(out, id, &[root, numbers.as_flattened(), hashes.as_flattened()]);
 }
 
 fn frame(out: &mut Vec<u8>, id: u8, payload: &[&[u8]]) {

@@ -289,6 +289,9 @@ impl Checker {
             | Message::Port(_)
             | Message::Suggest(_)
             | Message::Extended { .. }
+            | Message::HashRequest(_)
+            | Message::Hashes(..)
+            | Message::HashReject(_)
             | Message::Unknown(_) => {}
         }
         Ok(())
@@ -352,6 +355,9 @@ impl Checker {
             | Message::Port(_)
             | Message::Suggest(_)
             | Message::Extended { .. }
+            | Message::HashRequest(_)
+            | Message::Hashes(..)
+            | Message::HashReject(_)
             | Message::Unknown(_) => {}
         }
     }

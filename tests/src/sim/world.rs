@@ -230,7 +230,7 @@ impl World {
             self.nodes[id].spec.knows.iter().map(|&other| self.nodes[other].addr).collect();
         let node = &mut self.nodes[id];
         let start = match node.spec.holding {
-            Holding::Magnet => Start::Magnet,
+            Holding::Magnet => Start::Magnet { info: None },
             _ => Start::Known {
                 info: self.info.clone(),
                 have: node.books.verified().clone(),
@@ -238,7 +238,7 @@ impl World {
             },
         };
         let config = Config {
-            info_hash: self.info.info_hash(),
+            hashes: self.info.hashes(),
             peer_id: node.peer_id,
             listen_port: PORT,
             seed: self.rng.u64(..),
@@ -351,7 +351,7 @@ impl World {
 
     fn perform(&mut self, id: NodeId, action: Action) {
         match action {
-            Action::Connect(addr) => self.connect(id, addr),
+            Action::Connect(addr, _) => self.connect(id, addr),
             Action::Disconnect(key, reason) => {
                 let Some((link, side)) = self.link_of(id, key, "disconnect") else { return };
                 if matches!(reason, Reason::Misbehaved(_) | Reason::Banned) {
@@ -372,6 +372,14 @@ impl World {
             Action::Announce { tracker, url: _, request } => {
                 let at = self.now + self.nodes[id].spec.latency + TRACKER_LATENCY;
                 self.queue.push(at, Event::Announce(id, tracker, Box::new(request)));
+            }
+            Action::DropBlocks { .. } | Action::ReadLeaves { .. } => {
+                self.checker.violate(
+                    self.now,
+                    id,
+                    Rule::UnknownPeer,
+                    "hashes of v2 in a v1 torrent".to_owned(),
+                );
             }
             Action::Info(raw) => {
                 self.queue.push(self.now + self.scenario.verify_time, Event::InfoRead(id, raw));

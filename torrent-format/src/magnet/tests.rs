@@ -186,7 +186,7 @@ fn the_magnet_of_a_torrent_has_its_name_length_and_trackers() {
     let torrent = b"d8:announce17:http://a.example/4:infod6:lengthi5e4:name3:a\0b12:piece lengthi16384e6:pieces20:hhhhhhhhhhhhhhhhhhhhee";
     let metainfo = Metainfo::from_bytes(torrent).unwrap();
     let magnet = Magnet::from_metainfo(&metainfo);
-    assert_eq!(magnet.info_hash, metainfo.info.info_hash());
+    assert_eq!(magnet.hashes.primary(), metainfo.info.info_hash());
     assert_eq!((magnet.name.as_deref(), magnet.length), (Some("a\u{fffd}b"), Some(5)));
     assert_eq!(magnet.trackers, ["http://a.example/"]);
     assert_eq!(magnet.to_string().parse(), Ok(magnet));

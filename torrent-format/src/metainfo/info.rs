@@ -1,11 +1,11 @@
 //! The info dictionary: read, checked, laid out.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{File, Info, Inner, MetainfoError, Version, Warnings};
 use crate::bencode::{Dict, List, Raw};
 use crate::safe_path::{distinct_paths, excerpt};
-use crate::{InfoHash, Layout};
+use crate::{Alignment, InfoHash, Layout};
 
 /// A file's entry, before its names are a path.
 struct Entry<'a> {
@@ -35,7 +35,11 @@ pub(super) fn read(raw: Raw<'_>) -> Result<Info, MetainfoError> {
         }
     };
 
-    let layout = Layout::new(piece_length, entries.iter().map(|entry| entry.length))?;
+    let layout = Layout::of_files(
+        piece_length,
+        Alignment::EndToEnd,
+        entries.iter().map(|entry| (entry.length, entry.pad)),
+    )?;
     if !hashes.len().is_multiple_of(20) {
         return Err(bad_value("pieces", "is not a whole number of SHA-1 hashes"));
     }
@@ -46,12 +50,13 @@ pub(super) fn read(raw: Raw<'_>) -> Result<Info, MetainfoError> {
 
     Ok(Info {
         inner: Arc::new(Inner {
-            info_hash: InfoHash::of_info(raw.bytes()),
+            hashes: InfoHash::of_info(raw.bytes()).into(),
             version,
             name: String::from_utf8_lossy(name).into_owned(),
+            layers: files.iter().map(|_| OnceLock::new()).collect(),
             files,
             layout: Arc::new(layout),
-            hashes_at: hashes.as_ptr().addr() - raw.bytes().as_ptr().addr(),
+            hashes_at: Some(hashes.as_ptr().addr() - raw.bytes().as_ptr().addr()),
             private: read_private(info, &mut warnings),
             source: read_source(info, &mut warnings),
             single_file,
@@ -193,7 +198,7 @@ fn name_files(entries: &[Entry<'_>], warnings: &mut Warnings) -> Result<Vec<File
                 )
             });
         }
-        files.push(File { path: made.path, length: entry.length, pad: entry.pad });
+        files.push(File { path: made.path, length: entry.length, pad: entry.pad, root: None });
     }
     Ok(files)
 }

@@ -75,7 +75,7 @@ impl Node {
         })
         .await?;
         let handle = session.add(AddTorrent {
-            info_hash: metainfo.info.info_hash(),
+            hashes: metainfo.info.hashes(),
             info: Some(metainfo.info.clone()),
             trackers: metainfo.trackers.clone(),
             peers: Vec::new(),

@@ -105,7 +105,7 @@ fn is_right(
     match hashed {
         ControlFlow::Continue(()) => {
             let digest: [u8; 20] = hasher.finalize().into();
-            Ok(digest == *info.piece_hash(piece))
+            Ok(Some(&digest) == info.piece_hash(piece))
         }
         ControlFlow::Break(outcome) => outcome,
     }

@@ -62,7 +62,7 @@ impl Shared {
         }
         let digest: [u8; 20] = hasher.finalize().into();
         let mut rechecked = self.rechecked.lock().unwrap();
-        if digest == *self.info.piece_hash(piece) {
+        if Some(&digest) == self.info.piece_hash(piece) {
             rechecked.insert(piece, seen);
             return Ok(());
         }

@@ -25,7 +25,7 @@ fn p5_ourselves_is_refused_and_never_dialled_again() {
     let us = addr(1);
     scene.torrent.add_peers(scene.now, PeerSource::Given, [us]);
     scene.drain();
-    assert!(matches!(scene.take()[..], [Action::Connect(dialled)] if dialled == us));
+    assert!(matches!(scene.take()[..], [Action::Connect(dialled, _)] if dialled == us));
     let mirror = Connected {
         addr: us,
         direction: Direction::Outgoing,
@@ -35,7 +35,7 @@ fn p5_ourselves_is_refused_and_never_dialled_again() {
     assert_eq!(scene.torrent.handle_connected(scene.now, mirror), Err(Reason::Ourselves));
     scene.torrent.add_peers(scene.now, PeerSource::Given, [us]);
     scene.pass(seconds(10_000));
-    assert!(!scene.take().iter().any(|action| matches!(action, Action::Connect(_))));
+    assert!(!scene.take().iter().any(|action| matches!(action, Action::Connect(..))));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn p26_pieces_before_the_info_are_checked_once_it_is_known() {
         (vec![Message::HaveNone, Message::Have(20)], false),
     ] {
         let mut scene = Scene::leecher(20, 1);
-        scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+        scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet { info: None });
         let peer = scene.connect(1, MODERN);
         scene.says(peer, words);
         assert_eq!(scene.dropped(peer), None);

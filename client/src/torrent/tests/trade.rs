@@ -320,7 +320,7 @@ fn allowed_fast_pieces_are_asked_for_while_choked() {
 fn the_info_comes_from_peers_and_then_the_pieces() {
     let info = info(4, 1);
     let mut scene = Scene::leecher(4, 1);
-    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet { info: None });
     let seed = scene.connect(1, MODERN);
     let theirs = crate::wire::extension::ExtensionHandshake {
         ut_metadata: Some(7),
@@ -393,7 +393,7 @@ fn what_is_there_already_is_told_to_peers_of_the_magnet_phase_in_few_bytes() {
     for (pieces, have, expected) in [(400, 3, 3), (400, 300, 1)] {
         let info = info(pieces, 1);
         let mut scene = Scene::leecher(1, 1);
-        scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+        scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet { info: None });
         let peer = scene.connect(1, PLAIN);
         let mut there = Bitfield::none(pieces);
         for piece in info.layout().pieces().take(have) {
@@ -421,7 +421,7 @@ fn a_piece_that_got_lost_here_is_fetched_again_and_nobody_is_blamed() {
 fn a_choke_before_the_info_counts() {
     let info = info(4, 1);
     let mut scene = Scene::leecher(1, 1);
-    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet);
+    scene.torrent = Torrent::new(Time::default(), config(&info), Start::Magnet { info: None });
     let peer = scene.connect(1, MODERN);
     scene.says(peer, [Message::HaveAll, Message::Unchoke, Message::Choke]);
     scene.torrent.handle_info(scene.now, info, Bitfield::none(4), Bitfield::all(4));
