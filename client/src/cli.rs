@@ -14,12 +14,15 @@ pub use exit::Exit;
 use output::{LogLine, Printer};
 use settings::Settings;
 use signals::Signals;
+use torrent_format::hash::Kernel;
 
 mod args;
 mod create;
 mod date;
 mod demo;
+mod diff;
 mod dump;
+mod edit;
 mod endpoint;
 mod error;
 mod examples;
@@ -152,7 +155,7 @@ where
     let out = Printer::new(&cli.global, &mut env);
     let cx = Context { out: out.clone(), stdin: Mutex::new(env.stdin), vars: env.vars };
     start_log(&cx, cli.global.verbose, cli.global.quiet);
-    let result = settings.and_then(|_| execute(&cx, cli.command));
+    let result = settings.and_then(|_| limit_kernel(&cx)).and_then(|()| execute(&cx, cli.command));
     out.close_bars();
     let exit = match result {
         Ok(()) => Exit::Ok,
@@ -184,6 +187,7 @@ fn execute(cx: &Context, command: Command) -> Result<(), CliError> {
             Command::Create(args) => interruptible(create::run(cx, *args)).await,
             Command::Show(args) => interruptible(show::run(cx, args)).await,
             Command::Verify(args) => interruptible(verify::run(cx, args)).await,
+            Command::Edit(args) => interruptible(edit::run(cx, *args)).await,
             Command::Magnet(args) => Box::pin(magnet::run(cx, *args)).await,
             Command::Get(args) => Box::pin(get::run(cx, *args)).await,
             Command::Seed(args) => Box::pin(seed::run(cx, *args)).await,
@@ -240,6 +244,15 @@ fn explain(args: &[OsString], error: &clap::Error, env: &mut Env) -> Exit {
     // If it can't be printed, the exit code still says it.
     let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+}
+
+/// SPRAT_HASH_KERNEL: no faster code than this hashes.
+fn limit_kernel(cx: &Context) -> Result<(), CliError> {
+    let Some(name) = cx.var("SPRAT_HASH_KERNEL") else { return Ok(()) };
+    let kernel = name.to_string_lossy().parse::<Kernel>();
+    let kernel = kernel.map_err(|error| CliError::Configuration(format!("SPRAT_HASH_KERNEL: {error}")))?;
+    torrent_format::hash::limit_kernel(kernel);
+    Ok(())
 }
 
 fn start_log(cx: &Context, verbose: u8, quiet: u8) {

@@ -16,4 +16,6 @@ mod outbox;
 mod task;
 
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod tests;

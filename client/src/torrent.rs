@@ -6,8 +6,10 @@
 //! `engine::driver` for users and the simulator in `tests/src/sim` for us.
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), [`pipeline`] (how many requests), [`candidates`]
-//! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`allowed_fast`].
-//! `connections`, `messages`, `downloads` and `uploads` apply them to the peers.
+//! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
+//! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
+//!
+//! A hybrid torrent (BEP 52) is two swarms with one payload: the peers of both are in one table here.
 
 mod action;
 mod allowed_fast;
@@ -18,11 +20,14 @@ mod choker;
 mod config;
 mod connections;
 mod downloads;
+mod hash_messages;
+mod hashes;
 mod messages;
 mod metadata;
 mod peer;
 mod peers;
 mod picker;
+mod pieces;
 mod pipeline;
 mod rate;
 mod slots;
@@ -39,11 +44,11 @@ use std::time::Duration;
 
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
 use torrent_format::merkle::Hash;
-use torrent_format::{Bitfield, Info, PieceIndex};
+use torrent_format::{Bitfield, Info, InfoHashes, PieceIndex};
 
 pub use action::{
-    Action, AnnounceFailure, Connected, Direction, Event, Misbehaviour, PeerSource, Reason, Verdict,
-    Verification,
+    Action, AnnounceFailure, Connected, Direction, Event, InfoFault, Misbehaviour, PeerSource, Reason, Swarm,
+    Verdict, Verification, leaf_digest,
 };
 pub use announcer::TrackerId;
 pub use config::{Ablation, Config, LINGER_LIMIT, Start, Stay};
@@ -51,10 +56,12 @@ pub use peers::PeerKey;
 pub use stats::{PeerStats, Stats};
 pub use time::Time;
 
-use announcer::{Announcement, Announcer};
+use announcer::{Announcement, Announcers};
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+use hash_messages::LeafRead;
+use hashes::HashFetch;
 use metadata::MetadataFetch;
 use peers::Peers;
 use picker::Picker;
@@ -83,11 +90,15 @@ const LINGER_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Torrent {
     config: Config,
+    /// As much as is known by now.
+    hashes: InfoHashes,
     phase: Phase,
+    fetch: HashFetch,
+    leaf_reads: Vec<LeafRead>,
     peers: Peers,
     departed: VecDeque<PeerStats>,
     candidates: Candidates,
-    announcer: Announcer,
+    announcers: Announcers,
     choker: Choker,
     blame: Blame,
     actions: VecDeque<Action>,
@@ -102,6 +113,7 @@ pub struct Torrent {
     /// Something happened that may let a waiting peer have a slot, or a request go out. Worked off by [`Self::settle`].
     slots_changed: bool,
     blocks_freed: bool,
+    hashes_wanted: bool,
 }
 
 /// What is known of the torrent.
@@ -109,8 +121,12 @@ pub struct Torrent {
 enum Phase {
     /// Its info comes from peers.
     Metadata(MetadataFetch),
+    /// Its info is known, and piece layers come from peers, without which nothing can be checked.
+    Layers(Info),
     /// Its info has come and the owner is looking at the disk.
-    AwaitingInfo,
+    AwaitingInfo(Info),
+    /// Its info has come and can't be used.
+    Unusable,
     /// Its info is known.
     Content(Content),
 }
@@ -143,7 +159,10 @@ impl Torrent {
         }
         let mut torrent = Self {
             candidates: Candidates::new(seeds.u64(..)),
-            announcer: Announcer::new(&config.trackers, seeds.u64(..)),
+            announcers: Announcers::new(config.trackers.clone()),
+            hashes: config.hashes,
+            fetch: HashFetch::default(),
+            leaf_reads: Vec::new(),
             choker,
             phase: Phase::Metadata(MetadataFetch::new(config.hashes)),
             peers: Peers::default(),
@@ -160,10 +179,18 @@ impl Torrent {
             bytes_total: 0,
             slots_changed: false,
             blocks_freed: false,
+            hashes_wanted: false,
             config,
         };
-        if let Start::Known { info, have, wanted } = start {
-            torrent.set_content(now, info, have, wanted);
+        torrent.join_swarms(now, &mut seeds);
+        match start {
+            Start::Known { info, have, wanted } => {
+                torrent.learn_names(now, &info);
+                torrent.fetch.want_layers(&info);
+                torrent.set_content(now, info, have, wanted);
+            }
+            Start::Magnet { info: Some(info) } => torrent.complete_info(now, info),
+            Start::Magnet { info: None } => {}
         }
         torrent.announce_if_due(now);
         torrent
@@ -183,7 +210,7 @@ impl Torrent {
 
     /// A dial, or its handshake, failed.
     pub fn handle_connect_failed(&mut self, now: Time, addr: SocketAddr) {
-        self.candidates.failed(now, addr);
+        self.dial_failed(now, addr);
         self.dial(now);
     }
 
@@ -244,11 +271,8 @@ impl Torrent {
         request: HashRequest,
         leaves: Option<Vec<Hash>>,
     ) {
-        let answer = match leaves {
-            Some(leaves) => Message::Hashes(request, leaves),
-            None => Message::HashReject(request),
-        };
-        self.send(now, peer, answer);
+        self.leaves_read(now, peer, request, leaves);
+        self.settle(now);
     }
 
     /// The info that [`Action::Info`] gave out, read, and what of it is there and wanted.
@@ -256,6 +280,7 @@ impl Torrent {
         if matches!(self.phase, Phase::Content(_)) {
             return;
         }
+        self.learn_names(now, &info);
         self.set_content(now, info, have, wanted);
         self.resolve_early_pieces(now);
         self.settle(now);
@@ -269,10 +294,10 @@ impl Torrent {
         local: bool,
         reply: Result<AnnounceReply, AnnounceFailure>,
     ) {
-        let Some(url) = self.announcer.url(tracker).cloned() else { return };
+        let Some(url) = self.announcers.url(tracker).cloned() else { return };
         match reply {
             Ok(reply) => {
-                self.announcer.succeeded(now, tracker, &reply);
+                self.announcers.succeeded(now, tracker, &reply);
                 self.notify(Event::TrackerReplied {
                     url,
                     peers: reply.peers.len(),
@@ -280,10 +305,10 @@ impl Torrent {
                     leechers: reply.incomplete,
                     warning: reply.warning,
                 });
-                self.add_peers(now, PeerSource::Tracker { local }, reply.peers);
+                self.add_candidates(now, PeerSource::Tracker { local }, Some(tracker.swarm()), reply.peers);
             }
             Err(failure) => {
-                let (next, retry_in) = self.announcer.failed(now, tracker, &failure);
+                let (next, retry_in) = self.announcers.failed(now, tracker, &failure);
                 // A goodbye that was not heard is nothing that the user could mend.
                 if self.life != Life::Stopping {
                     self.notify(Event::TrackerFailed { url, message: failure.message, retry_in });
@@ -314,12 +339,7 @@ impl Torrent {
 
     /// Addresses where peers may be.
     pub fn add_peers(&mut self, now: Time, source: PeerSource, peers: impl IntoIterator<Item = SocketAddr>) {
-        for addr in peers {
-            if !self.blame.is_banned(addr, None) {
-                self.candidates.add(now, source, addr);
-            }
-        }
-        self.dial(now);
+        self.add_candidates(now, source, None, peers);
     }
 
     /// Says goodbye to trackers and peers. [`Self::is_stopped`] once the trackers have answered.
@@ -331,7 +351,7 @@ impl Torrent {
         for peer in self.peers.keys() {
             self.disconnect(now, peer, Reason::Stopping);
         }
-        for announcement in self.announcer.stop() {
+        for announcement in self.announcers.stop() {
             self.announce(announcement);
         }
     }
@@ -348,7 +368,7 @@ impl Torrent {
         if self.life == Life::Stopping {
             return None;
         }
-        let due = [Some(self.next_tick), Some(self.next_round), self.announcer.next_due()];
+        let due = [Some(self.next_tick), Some(self.next_round), self.announcers.next_due()];
         due.into_iter().flatten().min()
     }
 
@@ -356,7 +376,7 @@ impl Torrent {
 
     /// Whether [`Self::stop`] was called and every tracker has answered.
     pub fn is_stopped(&self) -> bool {
-        self.life == Life::Stopping && self.announcer.is_stopped()
+        self.life == Life::Stopping && self.announcers.is_stopped()
     }
 
     /// Figures for the user.
@@ -373,6 +393,7 @@ impl Torrent {
             seeds: self.peers.iter().filter(|(_, peer)| peer.is_seed()).count(),
             unchoked_by: self.peers.iter().filter(|(_, peer)| !peer.download.choked).count(),
             has_info: matches!(self.phase, Phase::Content(_)),
+            missing_layers: self.fetch.missing_layers(),
             complete: self.content().is_some_and(|content| content.picker.is_complete()),
         }
     }
@@ -394,9 +415,14 @@ impl Torrent {
         self.content().map(|content| content.picker.have())
     }
 
-    /// The info, once it is known.
+    /// The info, once it is known and the payload can be checked by it.
     pub fn info(&self) -> Option<&Info> {
         self.content().map(|content| &content.info)
+    }
+
+    /// The torrent's info hashes: those that it was started with, and what its info adds.
+    pub fn hashes(&self) -> InfoHashes {
+        self.hashes
     }
 
     // -- within
@@ -405,6 +431,15 @@ impl Torrent {
         match &self.phase {
             Phase::Content(content) => Some(content),
             _ => None,
+        }
+    }
+
+    /// The info, whether or not the payload can be checked by it yet.
+    fn known_info(&self) -> Option<&Info> {
+        match &self.phase {
+            Phase::Layers(info) | Phase::AwaitingInfo(info) => Some(info),
+            Phase::Content(content) => Some(&content.info),
+            Phase::Metadata(_) | Phase::Unusable => None,
         }
     }
 
@@ -423,9 +458,51 @@ impl Torrent {
         self.actions.push_back(Action::Notify(event));
     }
 
+    fn add_candidates(
+        &mut self,
+        now: Time,
+        source: PeerSource,
+        swarm: Option<Swarm>,
+        peers: impl IntoIterator<Item = SocketAddr>,
+    ) {
+        for addr in peers {
+            if !self.blame.is_banned(addr, None) {
+                self.candidates.add(now, source, swarm, addr);
+            }
+        }
+        self.dial(now);
+    }
+
+    /// Announces in every swarm of which the name is known.
+    fn join_swarms(&mut self, now: Time, seeds: &mut fastrand::Rng) {
+        if let Some(v1) = self.hashes.v1() {
+            self.announcers.join(now, Swarm::V1, v1, seeds.u64(..));
+        }
+        if let Some(v2) = self.hashes.v2_swarm() {
+            self.announcers.join(now, Swarm::V2, v2, seeds.u64(..));
+        }
+    }
+
+    /// The info may give the torrent a second name, beside the one that it was found by.
+    fn learn_names(&mut self, now: Time, info: &Info) {
+        let (old, new) = (self.hashes, info.hashes());
+        let Some(all) = InfoHashes::new(old.v1().or(new.v1()), old.v2().or(new.v2())) else { return };
+        if all == old {
+            return;
+        }
+        self.hashes = all;
+        self.join_swarms(now, &mut fastrand::Rng::with_seed(self.config.seed.rotate_left(32)));
+        for key in self.peers.keys() {
+            if self.speaks_v2(key) {
+                self.fetch.add_source(now, key);
+            }
+        }
+        self.announce_if_due(now);
+    }
+
     fn set_content(&mut self, now: Time, info: Info, have: Bitfield, wanted: Bitfield) {
         let layout = info.layout().clone();
-        let size = |piece| u64::from(layout.piece_size(piece));
+        let size = |piece| u64::from(layout.piece_payload(piece));
         self.bytes_total = layout.pieces().filter(|&piece| wanted.has(piece)).map(size).sum();
         self.bytes_done =
             layout.pieces().filter(|&piece| wanted.has(piece) && have.has(piece)).map(size).sum();
@@ -446,6 +523,9 @@ impl Torrent {
         if std::mem::take(&mut self.slots_changed) {
             self.fill_slots(now);
         }
+        if std::mem::take(&mut self.hashes_wanted) {
+            self.request_hashes(now);
+        }
         if std::mem::take(&mut self.blocks_freed) {
             for peer in self.peers.keys() {
                 self.fill_requests(now, peer);
@@ -459,9 +539,10 @@ impl Torrent {
         }
         self.check_time_outs(now);
         self.request_metadata(now);
+        self.hashes_wanted = true;
         self.dial(now);
         if self.is_leeching() && self.peers.len() == 0 && self.candidates.half_open() == 0 {
-            self.announcer.lonely(now);
+            self.announcers.lonely();
         }
         self.check_stay(now);
         // Pauses end by the clock alone.
@@ -476,7 +557,7 @@ impl Torrent {
         let whole = content.picker.have().is_all();
         self.life = Life::Complete { since: now, uploaded: self.uploaded.total(), fulfilled: false };
         if announce && whole {
-            self.announcer.completed(now);
+            self.announcers.completed(now);
             self.announce_if_due(now);
         }
         self.notify(Event::Complete);
@@ -517,7 +598,7 @@ impl Torrent {
     }
 
     fn announce_if_due(&mut self, now: Time) {
-        if let Some(announcement) = self.announcer.poll(now) {
+        while let Some(announcement) = self.announcers.poll(now) {
             self.announce(announcement);
         }
     }
@@ -527,10 +608,10 @@ impl Torrent {
             let layout = content.info.layout();
             let have = content.picker.have();
             let missing = layout.pieces().filter(|&piece| !have.has(piece));
-            missing.map(|piece| u64::from(layout.piece_size(piece))).sum()
+            missing.map(|piece| u64::from(layout.piece_payload(piece))).sum()
         });
         let request = AnnounceRequest {
-            info_hash: self.config.hashes.primary(),
+            info_hash: announcement.info_hash,
             peer_id: self.config.peer_id,
             port: self.config.listen_port,
             uploaded: self.uploaded.total(),

@@ -1,9 +1,9 @@
 """A BitTorrent client around libtorrent, for interop tests.
 
 Usage: libtorrent_peer.py show TORRENT
-       libtorrent_peer.py peer TORRENT DIRECTORY ADDRESS PORT
+       libtorrent_peer.py peer TORRENT|MAGNET DIRECTORY ADDRESS PORT
 
-`show` prints the info hash. `peer` checks what is in DIRECTORY, downloads what is missing, has libtorrent hash it all once more,
+`show` prints the v1 info hash. `peer` checks what is in DIRECTORY, downloads what is missing, has libtorrent hash it all once more,
 says each step in a line, and seeds until it is killed. No DHT, LSD, uTP, port mapping, PEX or encryption: what it learns of the
 world, it has from its tracker.
 """
@@ -21,6 +21,7 @@ SETTINGS = {
     "enable_incoming_utp": False,
     "out_enc_policy": 2,
     "in_enc_policy": 2,
+    "min_reconnect_time": 1,
     "alert_mask": lt.alert.category_t.status_notification | lt.alert.category_t.error_notification
     | lt.alert.category_t.tracker_notification | lt.alert.category_t.peer_notification,
 }
@@ -31,13 +32,17 @@ def say(*words):
 
 
 def main():
-    info = lt.torrent_info(sys.argv[2])
-    say("info hash", info.info_hash())
+    source = sys.argv[2]
     if sys.argv[1] == "show":
+        say("info hash", lt.torrent_info(source).info_hash())
         return
     directory, address, port = sys.argv[3:]
+    parameters = lt.parse_magnet_uri(source) if source.startswith("magnet:") else lt.add_torrent_params()
+    if not source.startswith("magnet:"):
+        parameters.ti = lt.torrent_info(source)
+    parameters.save_path = directory
     session = lt.session({**SETTINGS, "listen_interfaces": f"{address}:{port}"})
-    torrent = session.add_torrent({"ti": info, "save_path": directory})
+    torrent = session.add_torrent(parameters)
     checked = rechecking = False
     while True:
         session.wait_for_alert(1000)
@@ -52,6 +57,11 @@ def main():
                 # Downloaded, not found here: that comes before the end of the first check.
                 rechecking = True
                 torrent.force_recheck()
+            elif isinstance(alert, lt.torrent_error_alert) and "do not describe the same data" in alert.message():
+                # libtorrent 2.0.8 is too quick to say so of a hybrid whose piece layers it had to ask for: a piece of which it knows
+                # both hashes, but which it has not written yet, counts as one that failed by v1 when its layer comes.
+                torrent.clear_error()
+                torrent.resume()
 
 
 main()

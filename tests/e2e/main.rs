@@ -15,3 +15,4 @@ mod stay;
 mod stop;
 mod swarm;
 mod trackers;
+mod versions;

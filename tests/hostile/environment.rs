@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 use harness::fake_tracker::{Answer, FakeTracker};
 use harness::require::{require_peer, require_root};
@@ -107,7 +108,9 @@ fn data_that_is_not_there_or_wrong_is_exit_code_6() {
 fn as_nobody(sandbox: &Sandbox, command: &str) -> Sprat {
     let binary = sandbox.path("sprat");
     if !binary.exists() {
-        fs::copy(harness::binary::sprat(), &binary).expect("the binary can be copied");
+        // By another process: one that we had open for writing could not be started while some other test's child holds on to it.
+        let copied = Command::new("cp").arg(harness::binary::sprat()).arg(&binary).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the binary can be copied");
         fs::create_dir_all(sandbox.path("home")).expect("a test directory can be made");
         fs::create_dir_all(sandbox.path("nobody")).expect("a test directory can be made");
         fs::set_permissions(sandbox.path("nobody"), Permissions::from_mode(0o777)).expect("it is ours");

@@ -1,5 +1,6 @@
 //! The others without sprat: if these fail, it is the machine or the harness, not sprat.
 
+use harness::foreign::libtorrent::{self, Job, Libtorrent};
 use harness::foreign::opentracker::{self, Opentracker};
 use harness::foreign::transmission::show_info_hash;
 use harness::foreign::{Client, mktorrent};
@@ -51,4 +52,36 @@ fn aria2_to_libtorrent() {
 #[test]
 fn libtorrent_to_transmission() {
     trade(Client::Libtorrent, Client::Transmission);
+}
+
+#[test]
+fn libtorrent_to_libtorrent_by_a_magnet_of_v2() {
+    if !(require_networks() && opentracker::require() && Client::Libtorrent.require()) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let network = Network::new();
+    let (tracker_host, seed_host, get_host) = (network.host(), network.host(), network.host());
+    let payload = sandbox.path("data/tree");
+    tree::write(&payload, &tree::mixed(8, 32 * 1024));
+    let torrent = sandbox.path("tree.torrent");
+    let job =
+        Job { format: "v2", piece_length: 32 * 1024, payload: payload.clone(), output: torrent.clone() };
+    let v2 = libtorrent::create(&[job]).remove(0).v2.expect("a v2 torrent has a v2 hash");
+    let swarm = v2[..40].parse().expect("libtorrent prints hexadecimal");
+    let tracker = Opentracker::start(&tracker_host, &sandbox.path("opentracker"), &[swarm]);
+    let url = tracker.url();
+    let magnet = format!("magnet:?xt=urn:btmh:1220{v2}&tr={url}");
+    // The first key of all.
+    let bytes = std::fs::read(&torrent).expect("the .torrent can be read");
+    let announced = [format!("d8:announce{}:{url}", url.len()).as_bytes(), &bytes[1..]].concat();
+    std::fs::write(&torrent, announced).expect("a test file can be written");
+
+    let seed = Libtorrent::start(&seed_host, &torrent, &sandbox.path("data"));
+    seed.wait_seeding();
+    tracker.wait_seeds(swarm, 1);
+    let get = Libtorrent::start(&get_host, &magnet, &sandbox.path("copy"));
+    get.wait_seeding();
+    get.verify();
+    tree::assert_same(&payload, &sandbox.path("copy/tree"));
 }

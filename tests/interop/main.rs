@@ -4,6 +4,9 @@
 //! `SPRAT_REQUIRE_PEERS=1`.
 
 mod alone;
+mod created;
 mod hashes;
+mod made;
 mod share;
 mod transfer;
+mod v2;

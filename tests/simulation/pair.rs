@@ -89,11 +89,13 @@ fn a_magnet_becomes_a_copy() {
         NodeSpec { holding: Holding::Pieces(0..1000), ..node.clone() },
         NodeSpec { holding: Holding::Magnet, knows: vec![0, 1], ..node },
     ];
-    // An info dictionary of 40 KB: three parts.
+    // An info dictionary of 40 KB: three parts. In v2 a piece layer of 62 KB: four.
     let mut scenario = Scenario::new(1, 2000, 16 << 10, nodes);
     scenario.tracker = false;
-    let report = run(scenario);
-    assert!(report.nodes[2].verified.is_all());
+    for v2 in [false, true] {
+        let report = run(Scenario { v2, ..scenario.clone() });
+        assert!(report.nodes[2].verified.is_all());
+    }
 }
 
 #[test]

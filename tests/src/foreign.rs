@@ -2,6 +2,7 @@
 //! no LSD, no PEX, no uTP, no port mapping, no encryption.
 
 pub mod aria2;
+pub mod imdl;
 pub mod libtorrent;
 pub mod mktorrent;
 pub mod opentracker;

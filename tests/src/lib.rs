@@ -8,6 +8,7 @@ pub mod binary;
 pub mod content;
 pub mod fake_tracker;
 pub mod foreign;
+pub mod fuzz;
 pub mod http;
 pub mod netns;
 pub mod peer;

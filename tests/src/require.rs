@@ -19,6 +19,28 @@ pub fn require_peer(program: &str) -> bool {
     find(program).is_some() || lacking(&format!("{program} is not installed"))
 }
 
+/// Whether a program that is installed is of this version at least, major and minor. One that is too old is not lacking, even with
+/// `SPRAT_REQUIRE_PEERS=1`: a distribution has what it has.
+///
+/// # Panics
+/// If it does not say its version.
+pub fn require_version(program: &str, least: [u32; 2], what_for: &str) -> bool {
+    let path = find(program).unwrap_or_else(|| program.into());
+    let output = Command::new(path).arg("--version").output().expect("an installed program can be run");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    // `transmission-daemon 3.00 (bb6b5a062e)`, `aria2 version 1.36.0`
+    let words =
+        said.split_whitespace().map(|word| word.split('.').map_while(|part| part.parse().ok()).collect());
+    let version: Vec<u32> =
+        words.into_iter().find(|parts: &Vec<u32>| parts.len() >= 2).expect("it says its version");
+    let enough = version[..2] >= least[..];
+    if !enough {
+        let [major, minor] = least;
+        say_skipped(&format!("{program} is older than {major}.{minor}, too old for {what_for}"));
+    }
+    enough
+}
+
 /// Whether Debian's Python has libtorrent's binding. Other Pythons in the PATH don't see Debian's modules.
 ///
 /// # Panics

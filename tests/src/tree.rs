@@ -55,6 +55,115 @@ pub fn random(seed: u64, files: usize, largest: usize) -> Tree {
         .collect()
 }
 
+/// A payload on which creators of torrents may differ, with the piece length that brings it out.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Of the file or directory.
+    pub name: String,
+    /// Below the directory; of a single file, that file by its name.
+    pub files: Tree,
+    /// Whether it is one file without a directory.
+    pub single: bool,
+    /// In bytes, a power of two from 16 KiB.
+    pub piece_length: u32,
+}
+
+impl Sample {
+    /// Writes it into `dir`, and gives its path.
+    ///
+    /// # Panics
+    /// If the disk refuses.
+    pub fn write(&self, dir: &Path) -> PathBuf {
+        let path = dir.join(&self.name);
+        write(if self.single { dir } else { &path }, &self.files);
+        path
+    }
+}
+
+/// The samples: lengths around a block and a piece, alone and in trees; empty files at every place; names that sort differently by
+/// directory than by joined path; deep, Unicode and long names; equal files; and random trees. Always the same.
+/// None has names that differ only in case: libtorrent renames one of them.
+pub fn samples() -> Vec<Sample> {
+    const BLOCK: usize = 16 << 10;
+    const PIECE: usize = 32 << 10;
+    let mut random = fastrand::Rng::with_seed(0x5a);
+    let mut samples = Vec::new();
+    for (piece_length, length) in [
+        (BLOCK, 1),
+        (BLOCK, BLOCK),
+        (BLOCK, BLOCK + 1),
+        (BLOCK, 7 * BLOCK),
+        (PIECE, 1),
+        (PIECE, BLOCK - 1),
+        (PIECE, BLOCK),
+        (PIECE, BLOCK + 1),
+        (PIECE, PIECE - 1),
+        (PIECE, PIECE),
+        (PIECE, PIECE + 1),
+        (PIECE, 8 * PIECE),
+        (PIECE, 5 * PIECE + 777),
+        (4 * PIECE, 9 * PIECE + 1),
+        (32 * PIECE, 3 * PIECE),
+    ] {
+        let name = format!("{length} in {piece_length}");
+        samples.push(Sample {
+            files: Tree::from([(name.clone(), bytes(&mut random, length))]),
+            name,
+            single: true,
+            piece_length: piece_length as u32,
+        });
+    }
+    let deep = format!("{}file", "deeper/".repeat(24));
+    let long = format!("{}/{}", "l".repeat(200), "n".repeat(200));
+    type Files<'a> = &'a [(&'a str, usize)];
+    let trees: [(&str, usize, Files<'_>); 15] = [
+        ("deep", PIECE, &[(&deep, 2 * PIECE + 5), ("deeper/shallow", 70)]),
+        ("empty first", PIECE, &[("a", 0), ("b", 3 * PIECE + 9)]),
+        ("empty last", PIECE, &[("a", 3 * PIECE + 9), ("b", 0)]),
+        ("empty between", PIECE, &[("a", 9), ("b/b", 0), ("c", 0), ("d", PIECE + 9), ("e", 0), ("f", PIECE)]),
+        ("unicode ☃", PIECE, &[("Ünïcode/文件 🦀", BLOCK + 3), ("Ünïcode/é", 40_000), ("ﬀ", 1), ("𝄞", 2)]),
+        ("one byte each", BLOCK, &[("a", 1), ("b", 1), ("c/d", 1), ("c/e", 1), ("f", 1)]),
+        ("multiples", PIECE, &[("a", PIECE), ("b", 4 * PIECE), ("c", 2 * PIECE)]),
+        ("one piece", PIECE, &[("only", PIECE)]),
+        ("around a block", PIECE, &[("a", BLOCK - 1), ("b", BLOCK), ("c", BLOCK + 1), ("d", BLOCK)]),
+        ("around a piece", BLOCK, &[("a", BLOCK - 1), ("b", BLOCK), ("c", BLOCK + 1), ("d", 2 * BLOCK - 1)]),
+        ("one in a directory", PIECE, &[("inner", 100_001)]),
+        ("one deep in directories", PIECE, &[("x/y/z", 65)]),
+        (
+            "order",
+            PIECE,
+            &[("a-b/x", 99), ("a.b", 5), ("a/x", PIECE + 1), ("a0", 7), ("Z", 11), ("a!/a/b", 13)],
+        ),
+        ("large pieces", 32 * PIECE, &[("a", 100_000), ("b", 2_000_000), ("c", 3)]),
+        ("long names", PIECE, &[(&long, 50_000), ("short", 50_000)]),
+    ];
+    for (name, piece_length, files) in trees {
+        let files = files.iter().map(|&(path, length)| (path.to_owned(), bytes(&mut random, length)));
+        samples.push(Sample {
+            name: name.to_owned(),
+            files: files.collect(),
+            single: false,
+            piece_length: piece_length as u32,
+        });
+    }
+    let twin = bytes(&mut random, 3 * PIECE);
+    let twins = ["a", "b", "c/a"].map(|path| (path.to_owned(), twin.clone()));
+    let others = (0..12).map(random_sample);
+    let more = [
+        Sample { name: "twins".into(), files: twins.into(), single: false, piece_length: PIECE as u32 },
+        Sample { name: "mixed".into(), files: mixed(3, PIECE), single: false, piece_length: PIECE as u32 },
+    ];
+    samples.extend(more);
+    samples.extend(others);
+    samples
+}
+
+fn random_sample(seed: u64) -> Sample {
+    let count = 2 + 5 * seed as usize;
+    let piece_length = (16 << 10) << (seed % 5);
+    Sample { name: format!("random {seed}"), files: random(seed, count, 90_000), single: false, piece_length }
+}
+
 /// `length` random bytes.
 pub fn bytes(random: &mut fastrand::Rng, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -103,6 +212,16 @@ pub fn assert_same(expected: &Path, actual: &Path) {
 #[track_caller]
 pub fn assert_same_bytes(expected: &Path, actual: &Path) {
     compare(expected, actual, |length| length.is_some_and(|length| length > 0));
+}
+
+/// Like [`assert_same_bytes`], but for pad files (BEP 47) in `actual`: clients of v1 alone write those of a hybrid as any others.
+#[track_caller]
+pub fn assert_same_but_padding(expected: &Path, actual: &Path) {
+    let pads = actual.join(".pad");
+    if pads.is_dir() {
+        fs::remove_dir_all(pads).expect("a test directory can be removed");
+    }
+    assert_same_bytes(expected, actual);
 }
 
 #[track_caller]

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 mod raw;
 
-pub use raw::{Dict, Items, Kind, List, Raw};
+pub(crate) use raw::RawEntry;
+pub use raw::{Dict, Entries, Items, Kind, List, Raw};
 
 /// What a scan will take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,13 +31,16 @@ impl Limits {
     /// The most tokens, the same bound as libtorrent's: it bounds what is built from them to a few hundred MiB.
     pub const TOKENS: u32 = 3_000_000;
 
-    /// For a .torrent and for an info dictionary from peers.
+    /// For a .torrent.
     pub const TORRENT: Self = Self {
         length: crate::metainfo::MAX_TORRENT_LENGTH,
         depth: Self::DEPTH,
         tokens: Self::TOKENS,
         strict: false,
     };
+
+    /// For an info dictionary, also from peers.
+    pub const INFO: Self = Self { length: crate::metainfo::MAX_INFO_LENGTH, ..Self::TORRENT };
 
     /// For one message of at most `length` bytes from a peer or a tracker.
     pub const fn message(length: u32) -> Self {

@@ -1,38 +1,32 @@
 //! Torrents made from files: a [`Builder`] says what is wanted, [`Builder::plan`] looks at what is there, [`Plan::hash`] reads it.
 //!
-//! The same input makes the same info hash everywhere: files are in bytewise order of their joined paths (as mktorrent's), and
-//! nothing that depends on time or machine goes into the info dictionary. A single file makes a torrent with `length`; a
-//! directory one with `files`, even if it holds only one. Where there is not a byte to share, no torrent is made: others refuse it.
+//! The same input makes the same info hash everywhere: v1 files are in bytewise order of their joined paths (as mktorrent's), v2 and
+//! hybrid ones in the order of the file tree (BEP 52, as libtorrent's), and nothing that depends on time or machine goes into the info
+//! dictionary. A single file makes a torrent with `length`; a directory one with `files`, even if it holds only one. Where there is
+//! not a byte to share, no torrent is made: others refuse it.
 
+use std::fmt;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
-use serde::Serialize;
-use serde_bytes::Bytes;
-
-use crate::layout::LayoutError;
-use crate::lint::{self, Lint};
+use crate::Metainfo;
 use crate::metainfo::urls::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, check_url};
-use crate::metainfo::{MetainfoError, encode, is_host};
-use crate::pieces::{Source, hash_pieces};
-use crate::{Info, Layout, Metainfo, SafePath};
+use crate::metainfo::{Version, is_host};
 
+mod error;
+mod hashing;
+mod info;
+mod links;
+mod piece_length;
+mod plan;
 mod walk;
 
+pub use error::CreateError;
+pub use piece_length::{
+    MAX_AUTO_PIECE_LENGTH, MIN_AUTO_PIECE_LENGTH, MIN_V2_PIECE_LENGTH, PieceLength, auto_piece_length,
+};
+pub use plan::{Plan, PlannedFile};
 pub use walk::{Patterns, SkipReason, Skipped, Symlinks, Walk};
-
-/// The shortest piece length that is chosen, in bytes.
-pub const MIN_AUTO_PIECE_LENGTH: u32 = 16 * 1024;
-
-/// The longest piece length that is chosen, in bytes.
-pub const MAX_AUTO_PIECE_LENGTH: u32 = 16 * 1024 * 1024;
-
-/// The most pieces that the chosen piece length makes, as long as it is not [`MAX_AUTO_PIECE_LENGTH`].
-const AUTO_PIECES: u64 = 2048;
 
 /// What a torrent is to be made of, and with.
 #[derive(Clone, Debug)]
@@ -69,44 +63,14 @@ pub struct Builder {
 
 /// Which form a torrent has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
 pub enum Format {
-    /// BEP 3.
-    #[default]
+    /// BEP 3: for every client.
     V1,
-}
-
-/// How long a piece is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum PieceLength {
-    /// By the rule of [`auto_piece_length`].
+    /// BEP 52: for clients that know it.
+    V2,
+    /// Both: the files are padded (BEP 47) so that they have the same pieces in both.
     #[default]
-    Auto,
-    /// This many bytes.
-    Exactly(u32),
-}
-
-/// What is to be hashed.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    builder: Builder,
-    name: String,
-    single_file: bool,
-    files: Vec<PlannedFile>,
-    layout: Layout,
-    skipped: Vec<Skipped>,
-}
-
-/// A file that is to be hashed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PlannedFile {
-    /// Where it is.
-    pub source: PathBuf,
-    /// Its path in the torrent, which begins with the torrent's name.
-    pub path: SafePath,
-    /// Bytes.
-    pub length: u64,
-    modified: Option<SystemTime>,
+    Hybrid,
 }
 
 /// A torrent that has been made.
@@ -118,89 +82,6 @@ pub struct Created {
     pub bytes: Vec<u8>,
     /// What was there and was not taken.
     pub skipped: Vec<Skipped>,
-}
-
-/// Why no torrent is made. Each names the path or text.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CreateError {
-    /// The operating system refuses.
-    #[error("can't read {}: {source}", path.display())]
-    Io {
-        /// Which file or directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Neither a file nor a directory.
-    #[error("{} is neither a file nor a directory", path.display())]
-    NotAFile {
-        /// What.
-        path: PathBuf,
-    },
-    /// No file, or none that is not hidden or excluded.
-    #[error("{} holds no file that could go into a torrent", path.display())]
-    NoFiles {
-        /// Which directory.
-        path: PathBuf,
-    },
-    /// Not a byte.
-    #[error("{} is empty: there is nothing to share", path.display())]
-    Empty {
-        /// Which file or directory.
-        path: PathBuf,
-    },
-    /// A name that others could not save as it is.
-    #[error("the name of {} can't go into a torrent: {problem}", path.display())]
-    Name {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        problem: String,
-    },
-    /// A pattern that can't be read.
-    #[error("bad pattern `{pattern}`: {problem}")]
-    Pattern {
-        /// Which.
-        pattern: String,
-        /// Why.
-        problem: String,
-    },
-    /// A tracker or web seed that nobody could use.
-    #[error("`{url}` {problem}")]
-    Url {
-        /// Which.
-        url: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A DHT node that nobody could use.
-    #[error("`{host}:{port}` is no DHT node: it takes a host and a port")]
-    Node {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// Sizes out of bounds.
-    #[error("{0}")]
-    Layout(#[from] LayoutError),
-    /// A file was written to meanwhile.
-    #[error("{} changed while it was being hashed", path.display())]
-    Changed {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The result is not one that we would read ourselves: too many files or pieces.
-    #[error("the torrent could not be read again: {0}")]
-    Unreadable(#[from] MetainfoError),
-}
-
-/// The piece length for a payload of `total` bytes: the smallest power of two that makes at most 2,048 pieces (so 1,025 to 2,048),
-/// but no less than 16 KiB and no more than 16 MiB.
-pub fn auto_piece_length(total: u64) -> u32 {
-    let least = total.div_ceil(AUTO_PIECES).min(u64::from(MAX_AUTO_PIECE_LENGTH)) as u32;
-    least.next_power_of_two().max(MIN_AUTO_PIECE_LENGTH)
 }
 
 impl Builder {
@@ -242,7 +123,10 @@ impl Builder {
         let (found, skipped) = if metadata.is_dir() {
             walk::walk(&self.path, &self.walk)?
         } else if metadata.is_file() {
-            (vec![walk::Found { source: self.path.clone(), relative: PathBuf::new() }], Vec::new())
+            (
+                vec![walk::Found { source: self.path.clone(), relative: PathBuf::new(), link: None }],
+                Vec::new(),
+            )
         } else {
             return Err(CreateError::NotAFile { path: self.path });
         };
@@ -250,22 +134,8 @@ impl Builder {
         if found.is_empty() {
             return Err(CreateError::NoFiles { path: self.path });
         }
-        let mut files = found.into_iter().map(|found| found.plan(&name)).collect::<Result<Vec<_>, _>>()?;
-        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-
-        let total = files
-            .iter()
-            .try_fold(0_u64, |total, file| total.checked_add(file.length))
-            .ok_or(LayoutError::TooLong)?;
-        if total == 0 {
-            return Err(CreateError::Empty { path: self.path });
-        }
-        let piece_length = match self.piece_length {
-            PieceLength::Auto => auto_piece_length(total),
-            PieceLength::Exactly(length) => length,
-        };
-        let layout = Layout::new(u64::from(piece_length), files.iter().map(|file| file.length))?;
-        Ok(Plan { builder: self, name, single_file: metadata.is_file(), files, layout, skipped })
+        let files = found.into_iter().map(|found| found.plan(&name)).collect::<Result<Vec<_>, _>>()?;
+        Plan::new(self, name, metadata.is_file(), files, skipped)
     }
 
     fn torrent_name(&self) -> Result<String, CreateError> {
@@ -303,151 +173,25 @@ impl Builder {
     }
 }
 
-impl Plan {
-    /// The torrent's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The files in their order.
-    pub fn files(&self) -> &[PlannedFile] {
-        &self.files
-    }
-
-    /// What is there and is not taken.
-    pub fn skipped(&self) -> &[Skipped] {
-        &self.skipped
-    }
-
-    /// How the files divide into pieces.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// What is odd about the torrent to be.
-    pub fn lints(&self) -> Vec<Lint> {
-        let has_tracker = self.builder.trackers.iter().any(|tier| !tier.is_empty());
-        let paths = self.files.iter().map(|file| file.path.as_str());
-        lint::check(self.builder.private, has_tracker, self.layout.piece_length(), paths)
-    }
-
-    /// Reads every byte, once. `progress` is told how many bytes have been hashed, from any of the threads.
-    ///
-    /// # Errors
-    /// If a file can't be read or is not what it was when planned, or the torrent is larger than one that we would read.
-    pub fn hash(self, progress: &(dyn Fn(u64) + Sync)) -> Result<Created, CreateError> {
-        let hashes = self.hash_files(progress)?;
-        let info = Info::from_bytes(&self.info_bytes(&hashes))?;
-        let Builder { trackers, web_seeds, nodes, comment, created_by, creation_date, .. } = self.builder;
-        let trackers = trackers.into_iter().filter(|tier| !tier.is_empty()).collect();
-        let metainfo = Metainfo {
-            trackers,
-            web_seeds,
-            nodes,
-            comment,
-            created_by,
-            creation_date,
-            ..Metainfo::new(info)
-        };
-        let bytes = metainfo.to_bytes();
-        Metainfo::from_bytes(&bytes)?;
-        Ok(Created { metainfo, bytes, skipped: self.skipped })
-    }
-
-    /// The SHA-1 of every piece, end to end.
-    fn hash_files(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<u8>, CreateError> {
-        let sources: Vec<_> = self.files.iter().map(|file| Source::Disk(file.source.clone())).collect();
-        let done = AtomicU64::new(0);
-        let result = Mutex::new(Ok(vec![[0; 20]; self.layout.piece_count() as usize]));
-        hash_pieces(&self.layout, &sources, self.builder.threads, &|piece, hash| {
-            let Ok(mut result) = result.lock() else { return ControlFlow::Break(()) };
-            match (&mut *result, hash) {
-                (Ok(hashes), Ok(hash)) => hashes[piece.as_usize()] = hash,
-                (Ok(_), Err(fault)) => {
-                    let path = self.files[fault.file].source.clone();
-                    *result = Err(match fault.error.kind() {
-                        io::ErrorKind::UnexpectedEof => CreateError::Changed { path },
-                        _ => CreateError::Io { path, source: fault.error },
-                    });
-                    return ControlFlow::Break(());
-                }
-                (Err(_), _) => return ControlFlow::Break(()),
-            }
-            drop(result);
-            let size = u64::from(self.layout.piece_size(piece));
-            progress(done.fetch_add(size, Ordering::Relaxed) + size);
-            ControlFlow::Continue(())
-        });
-        let hashes = result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
-        // A file that grew, or was written to in place, hashed without an error.
-        match self.files.iter().find(|file| file.has_changed()) {
-            Some(file) => Err(CreateError::Changed { path: file.source.clone() }),
-            None => Ok(hashes.into_flattened()),
+impl Format {
+    /// As it is written in a torrent.
+    pub fn version(self) -> Version {
+        match self {
+            Self::V1 => Version::V1,
+            Self::V2 => Version::V2,
+            Self::Hybrid => Version::Hybrid,
         }
     }
+}
 
-    fn info_bytes(&self, hashes: &[u8]) -> Vec<u8> {
-        let entry = |file: &PlannedFile| FileEntry {
-            length: file.length,
-            path: file.path.elements().skip(1).map(str::to_owned).collect(),
-        };
-        encode(&InfoEntry {
-            files: (!self.single_file).then(|| self.files.iter().map(entry).collect()),
-            length: self.single_file.then(|| self.layout.total()),
-            name: &self.name,
-            piece_length: self.layout.piece_length(),
-            pieces: Bytes::new(hashes),
-            private: self.builder.private.then_some(1),
-            source: self.builder.source.as_deref(),
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::Hybrid => "hybrid",
         })
     }
-}
-
-impl PlannedFile {
-    fn has_changed(&self) -> bool {
-        std::fs::metadata(&self.source)
-            .map_or(true, |now| now.len() != self.length || now.modified().ok() != self.modified)
-    }
-}
-
-impl walk::Found {
-    fn plan(self, name: &str) -> Result<PlannedFile, CreateError> {
-        let names = self.relative.iter().map(|name| {
-            name.to_str().ok_or_else(|| CreateError::Name {
-                path: self.source.clone(),
-                problem: "it is not UTF-8".to_owned(),
-            })
-        });
-        let names = std::iter::once(Ok(name)).chain(names).collect::<Result<Vec<_>, _>>()?;
-        let path = walk::check_names(&self.source, &names)?;
-        let metadata = std::fs::metadata(&self.source)
-            .map_err(|source| CreateError::Io { path: self.source.clone(), source })?;
-        Ok(PlannedFile {
-            source: self.source,
-            path,
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-        })
-    }
-}
-
-/// The info dictionary; serde_bencode sorts the keys and leaves out what is `None`.
-#[derive(Serialize)]
-struct InfoEntry<'a> {
-    files: Option<Vec<FileEntry>>,
-    length: Option<u64>,
-    name: &'a str,
-    #[serde(rename = "piece length")]
-    piece_length: u32,
-    pieces: &'a Bytes,
-    private: Option<u8>,
-    source: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct FileEntry {
-    length: u64,
-    path: Vec<String>,
 }
 
 #[cfg(test)]

@@ -10,10 +10,23 @@ pub struct InfoHash(pub [u8; 20]);
 
 /// The text is no info hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an info hash is 40 hexadecimal or 32 base32 characters; this has {length}")]
-pub struct ParseInfoHashError {
-    /// How many characters were given.
-    pub length: usize,
+pub enum ParseInfoHashError {
+    /// No info hash is that long.
+    #[error("an info hash is {expected} characters; this has {length}")]
+    Length {
+        /// How long it is, in which characters.
+        expected: &'static str,
+        /// How many characters were given.
+        length: usize,
+    },
+    /// As long as an info hash, but made of other characters.
+    #[error("an info hash of {length} characters is {alphabet}; this is not")]
+    Alphabet {
+        /// What it is made of.
+        alphabet: &'static str,
+        /// How many characters were given.
+        length: usize,
+    },
 }
 
 impl InfoHash {
@@ -83,14 +96,19 @@ impl InfoHashes {
         self.v2
     }
 
+    /// The name of its v2 swarm: the v2 info hash cut short.
+    pub fn v2_swarm(&self) -> Option<InfoHash> {
+        self.v2.map(|v2| v2.truncated())
+    }
+
     /// The one name of the torrent where only one can be: v1 if it is known, else v2 cut short.
     pub fn primary(&self) -> InfoHash {
-        self.v1.or(self.v2.map(|v2| v2.truncated())).unwrap_or(InfoHash([0; 20]))
+        self.v1.or(self.v2_swarm()).unwrap_or(InfoHash([0; 20]))
     }
 
     /// The names of its swarms: of v1, then of v2.
     pub fn swarms(&self) -> impl Iterator<Item = InfoHash> + use<> {
-        self.v1.into_iter().chain(self.v2.map(|v2| v2.truncated()))
+        self.v1.into_iter().chain(self.v2_swarm())
     }
 
     /// Whether these raw bytes of an `info` dictionary have every hash that is known.
@@ -123,21 +141,6 @@ impl fmt::Display for InfoHashes {
     }
 }
 
-impl FromStr for InfoHash {
-    type Err = ParseInfoHashError;
-
-    /// Reads 40 hexadecimal or 32 base32 characters, in either case.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = ParseInfoHashError { length: text.chars().count() };
-        let bytes = match text.len() {
-            40 => data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(),
-            32 => data_encoding::BASE32.decode(text.to_ascii_uppercase().as_bytes()).ok(),
-            _ => None,
-        };
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(error)
-    }
-}
-
 impl fmt::Display for InfoHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
@@ -148,6 +151,63 @@ impl fmt::Debug for InfoHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "InfoHash({self})")
     }
+}
+
+impl FromStr for InfoHash {
+    type Err = ParseInfoHashError;
+
+    /// Reads 40 hexadecimal or 32 base32 characters, in either case.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.len() {
+            40 => hexadecimal(text).map(Self),
+            32 => base32(text).map(Self),
+            _ => Err(wrong_length("40 hexadecimal or 32 base32", text)),
+        }
+    }
+}
+
+impl FromStr for InfoHashV2 {
+    type Err = ParseInfoHashError;
+
+    /// Reads 64 hexadecimal characters, in either case.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.len() {
+            64 => hexadecimal(text).map(Self),
+            _ => Err(wrong_length("64 hexadecimal", text)),
+        }
+    }
+}
+
+impl FromStr for InfoHashes {
+    type Err = ParseInfoHashError;
+
+    /// Reads one info hash of either version, which its length tells: 40 hexadecimal or 32 base32 characters are v1, 64
+    /// hexadecimal ones v2.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.len() {
+            40 | 32 => text.parse::<InfoHash>().map(Self::from),
+            64 => text.parse::<InfoHashV2>().map(Self::from),
+            _ => Err(wrong_length("40 or 64 hexadecimal or 32 base32", text)),
+        }
+    }
+}
+
+fn hexadecimal<const N: usize>(text: &str) -> Result<[u8; N], ParseInfoHashError> {
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| wrong_alphabet("hexadecimal", text))
+}
+
+fn base32<const N: usize>(text: &str) -> Result<[u8; N], ParseInfoHashError> {
+    let bytes = data_encoding::BASE32.decode(text.to_ascii_uppercase().as_bytes()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| wrong_alphabet("base32", text))
+}
+
+fn wrong_length(expected: &'static str, text: &str) -> ParseInfoHashError {
+    ParseInfoHashError::Length { expected, length: text.chars().count() }
+}
+
+fn wrong_alphabet(alphabet: &'static str, text: &str) -> ParseInfoHashError {
+    ParseInfoHashError::Alphabet { alphabet, length: text.chars().count() }
 }
 
 /// The 20 bytes that a client calls itself by for one run (BEP 3, BEP 20).
@@ -188,23 +248,69 @@ impl fmt::Debug for PeerId {
 mod tests {
     use super::*;
 
+    const V1: InfoHash =
+        InfoHash(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\xaa\xbb\xcc\xdd\xee\xff\x10\x20\x30\x40");
+    const V2: InfoHashV2 = InfoHashV2([0xa5; 32]);
+
     #[test]
     fn hex_and_base32_in_either_case_name_the_same_hash() {
-        let hash =
-            InfoHash(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\xaa\xbb\xcc\xdd\xee\xff\x10\x20\x30\x40");
-        let hex = hash.to_string();
-        let base32 = data_encoding::BASE32.encode(&hash.0);
+        let hex = V1.to_string();
+        let base32 = data_encoding::BASE32.encode(&V1.0);
         for text in [hex.clone(), hex.to_uppercase(), base32.clone(), base32.to_lowercase()] {
-            assert_eq!(text.parse(), Ok(hash), "{text}");
+            assert_eq!(text.parse(), Ok(V1), "{text}");
+            assert_eq!(text.parse(), Ok(InfoHashes::from(V1)), "{text}");
+        }
+        let hex = V2.to_string();
+        for text in [hex.clone(), hex.to_uppercase()] {
+            assert_eq!(text.parse(), Ok(V2), "{text}");
+            assert_eq!(text.parse(), Ok(InfoHashes::from(V2)), "{text}");
         }
     }
 
     #[test]
     fn other_lengths_and_letters_are_refused() {
-        for text in
-            ["", "ab", &"a".repeat(39), &"a".repeat(41), &"g".repeat(40), &"1".repeat(32), &"ä".repeat(20)]
-        {
-            assert!(text.parse::<InfoHash>().is_err(), "{text}");
+        let error = |text: &str| text.parse::<InfoHashes>().unwrap_err();
+        for length in [0, 2, 31, 33, 39, 41, 63, 65] {
+            let expected = "40 or 64 hexadecimal or 32 base32";
+            assert_eq!(error(&"a".repeat(length)), ParseInfoHashError::Length { expected, length });
+        }
+        for (text, alphabet, length) in [
+            ("g".repeat(40), "hexadecimal", 40),
+            ("g".repeat(64), "hexadecimal", 64),
+            ("1".repeat(32), "base32", 32),
+            (format!("{}=", "a".repeat(31)), "base32", 32),
+            ("ä".repeat(20), "hexadecimal", 20),
+        ] {
+            assert_eq!(error(&text), ParseInfoHashError::Alphabet { alphabet, length }, "{text}");
+        }
+        assert!(V2.to_string().parse::<InfoHash>().is_err(), "v2 is not v1");
+        assert!(V1.to_string().parse::<InfoHashV2>().is_err(), "v1 is not v2");
+        assert_eq!(
+            error("abc").to_string(),
+            "an info hash is 40 or 64 hexadecimal or 32 base32 characters; this has 3"
+        );
+        assert_eq!(
+            error(&"x".repeat(40)).to_string(),
+            "an info hash of 40 characters is hexadecimal; this is not"
+        );
+    }
+
+    #[test]
+    fn an_info_must_have_every_hash_that_is_known() {
+        // G9
+        let (ours, other) = (b"d4:name1:ae", b"d4:name1:be");
+        let both = |v1: &[u8], v2: &[u8]| {
+            InfoHashes::new(Some(InfoHash::of_info(v1)), Some(InfoHashV2::of_info(v2))).unwrap()
+        };
+        for (hashes, matches) in [
+            (InfoHash::of_info(ours).into(), true),
+            (InfoHashV2::of_info(ours).into(), true),
+            (both(ours, ours), true),
+            (both(ours, other), false),
+            (both(other, ours), false),
+            (InfoHashV2::of_info(other).into(), false),
+        ] {
+            assert_eq!(hashes.match_info(ours), matches, "{hashes:?}");
         }
     }
 

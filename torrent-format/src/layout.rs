@@ -91,6 +91,7 @@ pub struct Layout {
     files: Vec<Range<u64>>,
     /// Pieces that end in padding, ascending, and how many bytes of it. A piece that is nothing but padding is not among them.
     tails: Vec<(u32, u32)>,
+    alignment: Alignment,
     /// No piece holds bytes of two files.
     aligned: bool,
     total: u64,
@@ -149,7 +150,8 @@ impl Layout {
         let padded: u64 = tails.iter().map(|&(_, bytes)| u64::from(bytes)).sum();
         let piece_length = piece_length as u32;
         let aligned = alignment == Alignment::Pieces || is_aligned(piece_length, &ranges, &padding.ranges);
-        Ok(Self { piece_length, piece_count, files: ranges, tails, aligned, total: end - gaps - padded })
+        let total = end - gaps - padded;
+        Ok(Self { piece_length, piece_count, files: ranges, tails, alignment, aligned, total })
     }
 
     /// Length of every piece but perhaps the last, in bytes.
@@ -250,11 +252,16 @@ impl Layout {
     }
 
     /// The piece that these three numbers from the wire ask a part of, if the part lies within the piece. Others may ask for
-    /// parts that are not our blocks.
+    /// parts that are not our blocks. In a v2 torrent the part may reach into the gap behind the piece, which is zeros: libtorrent asks
+    /// for blocks of full length there.
     pub fn check_request(&self, index: u32, begin: u32, length: u32) -> Option<PieceIndex> {
         let piece = self.piece(index)?;
         let end = begin.checked_add(length)?;
-        (length > 0 && end <= self.piece_size(piece)).then_some(piece)
+        let limit = match self.alignment {
+            Alignment::EndToEnd => self.piece_size(piece),
+            Alignment::Pieces => self.piece_length,
+        };
+        (length > 0 && end <= limit).then_some(piece)
     }
 
     /// Where file `file` lies in piece space.
@@ -418,6 +425,8 @@ mod tests {
         assert_eq!(spans, [(0, 0, 50_000), (2, 0, 1)]);
         assert_eq!(layout.file_pieces(2), 2..3);
         assert!(layout.check_block(1, 0, 10_000).is_some() && layout.check_block(1, 0, 16_384).is_none());
+        assert!(layout.check_request(1, 0, 16_384).is_some(), "zeros follow, and somebody may ask for them");
+        assert!(layout.check_request(1, 0, 40_001).is_none() && layout.check_request(2, 39_999, 1).is_some());
         assert!(layout.is_aligned());
     }
 

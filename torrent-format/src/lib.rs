@@ -5,6 +5,8 @@ pub mod announce;
 pub mod bencode;
 pub mod bitfield;
 pub mod create;
+mod file_tree;
+pub mod hash;
 pub mod info_hash;
 pub mod layout;
 pub mod lint;

@@ -9,6 +9,9 @@ use crate::safe_path::excerpt;
 /// The shortest piece length that clients are used to, in bytes.
 const MIN_USUAL_PIECE_LENGTH: u32 = 16 * 1024;
 
+/// Less padding than this costs nobody anything worth a line, however small the files are: 64 MiB.
+const MIN_TOLD_PADDING: u64 = 64 << 20;
+
 /// Something odd about a torrent that was or is to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -24,6 +27,21 @@ pub enum Lint {
     SmallPieceLength {
         /// Bytes.
         piece_length: u32,
+    },
+    /// A hybrid has more padding than payload: many files are much shorter than a piece. Clients that don't know BEP 47 fetch and
+    /// store it.
+    MuchPadding {
+        /// Bytes.
+        padding: u64,
+        /// Bytes of the files.
+        total: u64,
+    },
+    /// A file of a hybrid has the path of a pad file, and clients that don't know BEP 47 take them for one.
+    PadName {
+        /// The first such path.
+        path: String,
+        /// How many more there are.
+        more: usize,
     },
     /// Other systems can't save a file by this name.
     NonPortableName {
@@ -49,6 +67,8 @@ impl Lint {
         "private-trackerless",
         "uneven-piece-length",
         "small-piece-length",
+        "much-padding",
+        "pad-name",
         "non-portable-name",
         "case-collision",
     ];
@@ -59,6 +79,8 @@ impl Lint {
             Self::PrivateTrackerless => "private-trackerless",
             Self::UnevenPieceLength { .. } => "uneven-piece-length",
             Self::SmallPieceLength { .. } => "small-piece-length",
+            Self::MuchPadding { .. } => "much-padding",
+            Self::PadName { .. } => "pad-name",
             Self::NonPortableName { .. } => "non-portable-name",
             Self::CaseCollision { .. } => "case-collision",
         }
@@ -79,6 +101,17 @@ impl fmt::Display for Lint {
             Self::SmallPieceLength { piece_length } => {
                 write!(f, "piece length {piece_length} is less than 16 KiB")
             }
+            Self::MuchPadding { padding, total } => {
+                let (padding, total) = (padding.div_ceil(1 << 20), total.div_ceil(1 << 20));
+                write!(
+                    f,
+                    "{padding} MiB of padding for {total} MiB of files, which are much shorter than a piece"
+                )
+            }
+            Self::PadName { path, more } => {
+                write!(f, "`{}` is the name of a pad file of the torrent", excerpt(path))?;
+                and_more(f, *more)
+            }
             Self::NonPortableName { path, problem, more } => {
                 write!(f, "`{}` {problem}, which not every system can save", excerpt(path))?;
                 and_more(f, *more)
@@ -94,40 +127,69 @@ impl fmt::Display for Lint {
 /// What is odd about a torrent. At most one of each kind.
 pub fn lint(metainfo: &Metainfo) -> Vec<Lint> {
     let info = &metainfo.info;
-    let has_tracker = metainfo.trackers.iter().any(|tier| !tier.is_empty());
-    let paths = info.files().iter().filter(|file: &&File| !file.pad).map(|file| file.path.as_str());
-    check(info.is_private(), has_tracker, info.layout().piece_length(), paths)
+    let is_file = |file: &&File| !file.pad;
+    let is_pad = |file: &&File| file.pad && file.length > 0;
+    let checked = Checked {
+        private: info.is_private(),
+        has_tracker: metainfo.trackers.iter().any(|tier| !tier.is_empty()),
+        piece_length: info.layout().piece_length(),
+        total: info.files().iter().filter(is_file).map(|file| file.length).sum(),
+        padding: info.files().iter().filter(is_pad).map(|file| file.length).sum(),
+        paths: info.files().iter().filter(is_file).map(|file| file.path.as_str()),
+        pads: info.files().iter().filter(is_pad).map(|file| file.path.as_str()).collect(),
+    };
+    checked.lints()
 }
 
-/// As [`lint`], for a torrent that is yet to be made.
-pub(crate) fn check<'a>(
-    private: bool,
-    has_tracker: bool,
-    piece_length: u32,
-    paths: impl Iterator<Item = &'a str> + Clone,
-) -> Vec<Lint> {
-    let mut lints = Vec::new();
-    if private && !has_tracker {
-        lints.push(Lint::PrivateTrackerless);
+/// What is looked at, of a torrent that is there or yet to be made.
+pub(crate) struct Checked<'a, P> {
+    pub(crate) private: bool,
+    pub(crate) has_tracker: bool,
+    pub(crate) piece_length: u32,
+    /// Bytes of all files.
+    pub(crate) total: u64,
+    /// Bytes of all pad files.
+    pub(crate) padding: u64,
+    /// Of the files.
+    pub(crate) paths: P,
+    /// Of the pad files.
+    pub(crate) pads: HashSet<&'a str>,
+}
+
+impl<'a, P: Iterator<Item = &'a str> + Clone> Checked<'a, P> {
+    /// What is odd about it. At most one of each kind.
+    pub(crate) fn lints(self) -> Vec<Lint> {
+        let Self { private, has_tracker, piece_length, total, padding, paths, pads } = self;
+        let mut lints = Vec::new();
+        if private && !has_tracker {
+            lints.push(Lint::PrivateTrackerless);
+        }
+        if !piece_length.is_power_of_two() {
+            lints.push(Lint::UnevenPieceLength { piece_length });
+        }
+        if piece_length < MIN_USUAL_PIECE_LENGTH {
+            lints.push(Lint::SmallPieceLength { piece_length });
+        }
+        if padding > total.max(MIN_TOLD_PADDING) {
+            lints.push(Lint::MuchPadding { padding, total });
+        }
+        let mut padlike = paths.clone().filter(|path| pads.contains(path));
+        if let Some(path) = padlike.next() {
+            lints.push(Lint::PadName { path: path.to_owned(), more: padlike.count() });
+        }
+        let mut odd = paths
+            .clone()
+            .filter_map(|path| path.split('/').find_map(name_problem).map(|problem| (path, problem)));
+        if let Some((path, problem)) = odd.next() {
+            lints.push(Lint::NonPortableName { path: path.to_owned(), problem, more: odd.count() });
+        }
+        let mut folded = HashSet::new();
+        let mut colliding = paths.filter(|path| !folded.insert(path.to_lowercase()));
+        if let Some(path) = colliding.next() {
+            lints.push(Lint::CaseCollision { path: path.to_owned(), more: colliding.count() });
+        }
+        lints
     }
-    if !piece_length.is_power_of_two() {
-        lints.push(Lint::UnevenPieceLength { piece_length });
-    }
-    if piece_length < MIN_USUAL_PIECE_LENGTH {
-        lints.push(Lint::SmallPieceLength { piece_length });
-    }
-    let mut odd = paths
-        .clone()
-        .filter_map(|path| path.split('/').find_map(name_problem).map(|problem| (path, problem)));
-    if let Some((path, problem)) = odd.next() {
-        lints.push(Lint::NonPortableName { path: path.to_owned(), problem, more: odd.count() });
-    }
-    let mut folded = HashSet::new();
-    let mut colliding = paths.filter(|path| !folded.insert(path.to_lowercase()));
-    if let Some(path) = colliding.next() {
-        lints.push(Lint::CaseCollision { path: path.to_owned(), more: colliding.count() });
-    }
-    lints
 }
 
 /// What Windows, or a file system made for it, has against a name.
@@ -149,16 +211,49 @@ fn name_problem(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn names(private: bool, has_tracker: bool, piece_length: u32, paths: &[&str]) -> Vec<&'static str> {
-        check(private, has_tracker, piece_length, paths.iter().copied()).iter().map(Lint::name).collect()
+    type Paths<'a> = std::iter::Copied<std::slice::Iter<'a, &'a str>>;
+
+    /// A torrent of these files with nothing odd about it but their names.
+    fn plain<'a>(paths: &'a [&'a str]) -> Checked<'a, Paths<'a>> {
+        Checked {
+            private: false,
+            has_tracker: false,
+            piece_length: 16_384,
+            total: 1,
+            padding: 0,
+            paths: paths.iter().copied(),
+            pads: HashSet::new(),
+        }
+    }
+
+    fn names<'a>(checked: Checked<'a, Paths<'a>>) -> Vec<&'static str> {
+        checked.lints().iter().map(Lint::name).collect()
     }
 
     #[test]
     fn each_oddity_has_its_name() {
         let none: [&str; 0] = [];
-        assert_eq!(names(true, true, 16_384, &["t/a", "t/b.c"]), none);
-        assert_eq!(names(false, false, 16_384, &["t"]), none);
-        assert_eq!(names(true, false, 10_000, &["t/a", "t/A", "nul.txt/x"]), Lint::NAMES);
+        assert_eq!(names(Checked { private: true, has_tracker: true, ..plain(&["t/a", "t/b.c"]) }), none);
+        assert_eq!(names(plain(&["t"])), none);
+        let odd = ["t/.pad/9", "t/a", "t/A", "nul.txt/x"];
+        let all = Checked {
+            private: true,
+            piece_length: 10_000,
+            padding: MIN_TOLD_PADDING + 1,
+            pads: HashSet::from(["t/.pad/9"]),
+            ..plain(&odd)
+        };
+        assert_eq!(names(all), Lint::NAMES);
+    }
+
+    #[test]
+    fn padding_is_told_if_it_is_much_and_more_than_the_files() {
+        let told = |total, padding| !names(Checked { total, padding, ..plain(&["t/a"]) }).is_empty();
+        assert!(!told(1, MIN_TOLD_PADDING) && told(1, MIN_TOLD_PADDING + 1));
+        assert!(!told(1 << 30, 1 << 30) && told(1 << 30, (1 << 30) + 1));
+        let lints = Checked { total: 20 << 20, padding: 300 << 20, ..plain(&["t/a"]) }.lints();
+        let expected = "300 MiB of padding for 20 MiB of files, which are much shorter than a piece";
+        assert_eq!(lints[0].to_string(), expected);
     }
 
     #[test]
@@ -174,7 +269,7 @@ mod tests {
 
     #[test]
     fn many_of_a_kind_are_one_line() {
-        let lints = check(false, false, 16_384, ["t/a:", "t/b", "t/c:", "t/\u{202e}:"].into_iter());
+        let lints = plain(&["t/a:", "t/b", "t/c:", "t/\u{202e}:"]).lints();
         let told: Vec<_> = lints.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["`t/a:` contains one of <>:\"\\|?*, which not every system can save (and 2 more)"]);
     }

@@ -1,13 +1,25 @@
 //! The hash trees of BEP 52. A file's leaves are the SHA-256 of its 16 KiB blocks (the last may be short); a node is the SHA-256 of
 //! its two children; leaves beyond the file's end are 32 zero bytes. The root is the file's `pieces root`; the layer whose nodes
 //! cover a piece each is its piece layer.
+//!
+//! [`Tree`] is the shape of one file's tree, and knows what a hash request may ask ([`Tree::check_range`]), what answers it
+//! ([`Tree::answer`]) and whether an answer is right ([`Tree::check`]).
 
 use sha2::{Digest as _, Sha256};
 
 use crate::BLOCK_LENGTH;
+use crate::hash::parent_hashes;
+
+mod range;
+
+pub use range::{HashRange, MAX_HASHES, WrongHashes};
 
 /// A leaf or a node.
 pub type Hash = [u8; 32];
+
+/// How many layers above the piece layer nodes are kept: one for 512 pieces, so that a proof from the longest piece layer (2^21
+/// pieces) costs a few thousand hashes and not millions.
+const KEPT_ABOVE: u32 = 9;
 
 /// The shape of one file's tree. Layer 0 is the leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +30,15 @@ pub struct Tree {
     leaves: u64,
     /// The layer whose nodes cover a piece each.
     piece_layer: u32,
+}
+
+/// The piece layer of a file: only [`Tree::piece_layer_of`] makes one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PieceLayer {
+    /// Invariant: it hashes to the root of its tree.
+    pieces: Vec<Hash>,
+    /// The nodes [`KEPT_ABOVE`] it; none if the root is no higher than that.
+    above: Vec<Hash>,
 }
 
 impl Tree {
@@ -61,6 +82,56 @@ impl Tree {
     pub fn root_of_leaves(&self, leaves: &[Hash]) -> Hash {
         root(leaves, 0, self.piece_layer.min(self.height()))
     }
+
+    /// These hashes as the piece layer of this tree, if they are it.
+    pub fn piece_layer_of(&self, pieces: Vec<Hash>) -> Option<PieceLayer> {
+        if !self.has_piece_layer() || pieces.len() as u64 != self.layer_length(self.piece_layer) {
+            return None;
+        }
+        let height = self.height() - self.piece_layer;
+        let (above, found) = match height.checked_sub(KEPT_ABOVE) {
+            None | Some(0) => (Vec::new(), root(&pieces, self.piece_layer, height)),
+            Some(rest) => {
+                let chunks = pieces.chunks(1 << KEPT_ABOVE);
+                let above: Vec<Hash> =
+                    chunks.map(|chunk| root(chunk, self.piece_layer, KEPT_ABOVE)).collect();
+                let found = root(&above, self.piece_layer + KEPT_ABOVE, rest);
+                (above, found)
+            }
+        };
+        (found == self.root).then_some(PieceLayer { pieces, above })
+    }
+}
+
+impl PieceLayer {
+    /// The hashes, one a piece of the file.
+    pub fn pieces(&self) -> &[Hash] {
+        &self.pieces
+    }
+
+    /// A node of `tree`, whose piece layer this is, at that layer or above. It stands for bytes of the file.
+    fn node(&self, tree: &Tree, layer: u32, index: u64) -> Hash {
+        let up = layer - tree.piece_layer;
+        match up.checked_sub(KEPT_ABOVE) {
+            Some(up) if !self.above.is_empty() => {
+                root(under(&self.above, index, up), tree.piece_layer + KEPT_ABOVE, up)
+            }
+            _ => root(under(&self.pieces, index, up), tree.piece_layer, up),
+        }
+    }
+}
+
+impl std::fmt::Debug for PieceLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PieceLayer({} pieces)", self.pieces.len())
+    }
+}
+
+/// The part of a layer that lies under node `index` of the layer `up` above it; short or empty at the end.
+fn under(nodes: &[Hash], index: u64, up: u32) -> &[Hash] {
+    let end = nodes.len() as u64;
+    let at = |index: u64| (u128::from(index) << up).min(end.into()) as usize;
+    &nodes[at(index)..at(index + 1)]
 }
 
 /// The node that stands for nothing but leaves beyond the file's end.
@@ -79,16 +150,18 @@ pub fn parent(left: &Hash, right: &Hash) -> Hash {
 /// The root of a subtree whose nodes at `layer` are these, filled up with padding to `2^height` of them. More nodes than that are
 /// the caller's mistake; what is too much is ignored.
 pub fn root(nodes: &[Hash], layer: u32, height: u32) -> Hash {
-    let mut nodes: Vec<Hash> = nodes.iter().copied().take(1 << height.min(40)).collect();
+    let mut nodes = nodes[..nodes.len().min(1 << height.min(40))].to_vec();
     let mut padding = pad(layer);
-    if nodes.is_empty() {
-        return (0..height).fold(padding, |below, _| parent(&below, &below));
-    }
     for _ in 0..height {
-        nodes = nodes.chunks(2).map(|pair| parent(&pair[0], pair.get(1).unwrap_or(&padding))).collect();
+        if !nodes.len().is_multiple_of(2) {
+            nodes.push(padding);
+        }
+        let mut parents = Vec::with_capacity(nodes.len() / 2);
+        parent_hashes(&nodes, &mut parents);
+        nodes = parents;
         padding = parent(&padding, &padding);
     }
-    nodes[0]
+    nodes.first().copied().unwrap_or(padding)
 }
 
 #[cfg(test)]

@@ -1,30 +1,42 @@
-//! What a .torrent says (BEP 3, BEP 5, BEP 12, BEP 19, BEP 27, BEP 47).
+//! What a .torrent says (BEP 3, BEP 5, BEP 12, BEP 19, BEP 27, BEP 38, BEP 39, BEP 47, BEP 52).
 //!
 //! [`Metainfo`] is the whole file, [`Info`] the part of it that is hashed, and the only part that peers can give (BEP 9). What is
-//! wrong in the info makes a torrent unusable, and is a [`MetainfoError`]; what is odd around it is left out, with a warning.
+//! wrong in the info makes a torrent unusable, and is a [`MetainfoError`]; what is odd around it is left out, with a warning. Keys
+//! around the info that mean nothing here are kept: [`Extra`].
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::str::Utf8Chunk;
 
 use serde::Serialize;
-use serde_bytes::Bytes;
 
+use crate::InfoHash;
 use crate::bencode::{self, BencodeError, BencodeErrorKind, Limits};
 use crate::layout::LayoutError;
-use crate::merkle::{Hash, Tree};
 use crate::safe_path::PathError;
-use crate::{InfoHash, InfoHashes, Layout, PieceIndex, SafePath};
 
+mod edit;
+mod entry;
+mod extra;
+mod hybrid;
 mod info;
+mod layers;
 mod outer;
+mod read;
 pub(crate) mod urls;
 
+pub use edit::InfoChanges;
+pub(crate) use entry::Entry;
+pub use extra::Extra;
+pub use info::{File, Info, PieceCheck, PieceHashes, Version, WrongLayer};
 pub(crate) use outer::is_host;
 
-/// The longest .torrent and the longest info dictionary that are read, in bytes. 10 MiB hold half a million files, or as many
-/// piece hashes; it is a bound that other clients have too.
-pub const MAX_TORRENT_LENGTH: u32 = 10 * 1024 * 1024;
+/// The longest info dictionary that is read, in bytes, and the most that stands around it without the piece layers. 10 MiB hold
+/// half a million files, or as many piece hashes; it is a bound that other clients have too.
+pub const MAX_INFO_LENGTH: u32 = 10 * 1024 * 1024;
+
+/// The longest .torrent that is read, in bytes: [`MAX_INFO_LENGTH`], and the piece layers of as many pieces as there may be (2^21
+/// hashes of 32 bytes, and as much again as an eighth of them for roots and lengths).
+pub const MAX_TORRENT_LENGTH: u32 = MAX_INFO_LENGTH + 72 * 1024 * 1024;
 
 /// The most trackers that are kept of one torrent. More are spam, and each costs an announce.
 pub const MAX_TRACKERS: usize = 200;
@@ -52,105 +64,18 @@ pub struct Metainfo {
     pub created_by: Option<String>,
     /// Seconds since 1970.
     pub creation_date: Option<i64>,
+    /// Every other key, as it was read.
+    pub extra: Extra,
     /// What was left out or looks odd, one line each, fit for a terminal; those of [`Info::warnings`] included.
     pub warnings: Vec<String>,
-}
-
-/// One file of a torrent.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct File {
-    /// Where it lies below the download directory; begins with the torrent's name.
-    pub path: SafePath,
-    /// Bytes.
-    pub length: u64,
-    /// A pad file (BEP 47): zeros that never touch a disk. A symbolic link, which is not made, counts as one of length 0. Two
-    /// pad files may have the same path.
-    pub pad: bool,
-    /// The root of its hash tree (BEP 52); `None` in a v1 torrent, and for a file of length 0.
-    pub root: Option<Hash>,
-}
-
-/// Which of the two forms of BitTorrent an info dictionary is written for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Version {
-    /// BEP 3.
-    V1,
-    /// BEP 52.
-    V2,
-    /// BEP 3 and BEP 52 together: the same pieces, with hashes of both kinds.
-    Hybrid,
-}
-
-impl Version {
-    /// Whether it has what BEP 3 needs.
-    pub fn has_v1(self) -> bool {
-        self != Self::V2
-    }
-
-    /// Whether it has what BEP 52 needs.
-    pub fn has_v2(self) -> bool {
-        self != Self::V1
-    }
-}
-
-/// The hashes of one piece: of its bytes as they came, or of none of a kind that the torrent does not have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PieceHashes {
-    /// SHA-1 of the piece, its padding included.
-    pub v1: Option<[u8; 20]>,
-    /// The root over the leaves of the file's bytes in the piece (see [`Tree::root_of_leaves`]).
-    pub v2: Option<Hash>,
-}
-
-/// What the hashes of a piece say of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PieceCheck {
-    /// It is right.
-    Good,
-    /// It is wrong.
-    Bad,
-    /// Right by one version and wrong by the other: whoever made this hybrid torrent made it of different data.
-    Conflict,
-    /// The torrent is v2, and the file's piece layer is not known yet.
-    Unknown,
-}
-
-/// The hashes are not the file's piece layer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the hashes are not the file's piece layer")]
-pub struct WrongLayer;
-
-/// The `info` dictionary: its raw bytes, and what they say. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Info {
-    inner: Arc<Inner>,
-}
-
-#[derive(PartialEq, Eq)]
-struct Inner {
-    raw: Vec<u8>,
-    hashes: InfoHashes,
-    version: Version,
-    name: String,
-    files: Vec<File>,
-    layout: Arc<Layout>,
-    /// Where in `raw` the v1 piece hashes begin, if it has them. Invariant: `20 × layout.piece_count()` bytes follow.
-    hashes_at: Option<usize>,
-    /// One entry a file: its piece layer, once it is known. Invariant: it hashes to the file's root.
-    layers: Vec<OnceLock<Vec<Hash>>>,
-    private: bool,
-    source: Option<String>,
-    single_file: bool,
-    warnings: Vec<String>,
 }
 
 /// Not a torrent, or not one that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetainfoError {
-    /// Longer than [`MAX_TORRENT_LENGTH`].
-    #[error("longer than {} MiB, the most that is read of a .torrent", MAX_TORRENT_LENGTH >> 20)]
+    /// Longer than [`MAX_TORRENT_LENGTH`], or than [`MAX_INFO_LENGTH`] without the piece layers.
+    #[error("longer than {} MiB without piece layers, the most that is read of a .torrent", MAX_INFO_LENGTH >> 20)]
     TooLong,
     /// No bencode.
     #[error("not a torrent: {0}")]
@@ -199,9 +124,14 @@ pub enum MetainfoError {
         /// Why not.
         error: PathError,
     },
-    /// A torrent without the keys of version 1.
-    #[error("v2-only torrents are not supported yet")]
-    V2Only,
+    /// A hybrid torrent whose two forms are not of the same files.
+    #[error("bad torrent: its v1 and v2 forms differ: {file} {problem}")]
+    Inconsistent {
+        /// The path of the first file at which they do, fit for a terminal.
+        file: String,
+        /// "has another length", …
+        problem: &'static str,
+    },
     /// A version that did not exist when this was written.
     #[error("the torrent is too new: its `meta version` is {0}")]
     TooNew(i64),
@@ -218,6 +148,7 @@ impl Metainfo {
             comment: None,
             created_by: None,
             creation_date: None,
+            extra: Extra::default(),
             warnings: Vec::new(),
         }
     }
@@ -239,14 +170,30 @@ impl Metainfo {
                 offset: end,
             }));
         }
-        outer::read(scan.root().as_dict().ok_or(MetainfoError::NotADictionary)?)
+        outer::read(scan.root())
     }
 
-    /// Encodes it; the info bytes are the very ones that were read.
+    /// Torrents that share files with it, as it says inside or outside of the info (BEP 38).
+    pub fn similar(&self) -> Vec<InfoHash> {
+        self.dicts().flat_map(extra::similar).collect()
+    }
+
+    /// The collections that it counts itself among, inside or outside of the info (BEP 38).
+    pub fn collections(&self) -> Vec<String> {
+        self.dicts().flat_map(extra::collections).collect()
+    }
+
+    /// The info, and what else there is.
+    fn dicts(&self) -> impl Iterator<Item = bencode::Dict<'_>> {
+        self.info.dict().into_iter().chain(self.extra.dict())
+    }
+
+    /// Encodes it; the info bytes are the very ones that were read. `piece layers` holds those that are known.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut values = BTreeMap::new();
-        let mut put =
-            |key: &'static str, value: Option<Vec<u8>>| values.extend(value.map(|value| (key, value)));
+        let mut values: BTreeMap<&[u8], Vec<u8>> = BTreeMap::new();
+        let mut put = |key: &'static str, value: Option<Vec<u8>>| {
+            values.extend(value.map(|value| (key.as_bytes(), value)));
+        };
         let tiers: Vec<_> = self.trackers.iter().filter(|tier| !tier.is_empty()).collect();
         put("announce", tiers.first().map(|tier| encode(&tier[0])));
         put(
@@ -258,169 +205,22 @@ impl Metainfo {
         put("creation date", self.creation_date.as_ref().map(encode));
         put("info", Some(self.info.raw().to_vec()));
         put("nodes", (!self.nodes.is_empty()).then(|| encode(&self.nodes)));
+        put("piece layers", self.info.encode_layers());
         put("url-list", (!self.web_seeds.is_empty()).then(|| encode(&self.web_seeds)));
 
         let mut out = vec![b'd'];
-        for (key, value) in values {
-            out.extend(encode(&Bytes::new(key.as_bytes())));
-            out.extend(value);
+        let mut extra = self.extra.iter().filter(|(key, _)| !values.contains_key(key)).peekable();
+        for (key, value) in &values {
+            while let Some((key, value)) = extra.next_if(|(extra, _)| extra < key) {
+                push_entry(&mut out, key, value.bytes());
+            }
+            push_entry(&mut out, key, value);
+        }
+        for (key, value) in extra {
+            push_entry(&mut out, key, value.bytes());
         }
         out.push(b'e');
         out
-    }
-}
-
-impl Info {
-    /// Reads an info dictionary, whether from a .torrent or from peers (BEP 9): the same checks. Whoever got it from a peer
-    /// compares [`Info::info_hash`] with the one that was asked for.
-    ///
-    /// # Errors
-    /// If it is no info dictionary, or can't be used.
-    pub fn from_bytes(raw: &[u8]) -> Result<Self, MetainfoError> {
-        let scan = bencode::scan(raw, &Limits::TORRENT)?;
-        info::read(scan.root())
-    }
-
-    /// The raw bytes, as they were read.
-    pub fn raw(&self) -> &[u8] {
-        &self.inner.raw
-    }
-
-    /// The hashes of the raw bytes: of the versions that it is written for.
-    pub fn hashes(&self) -> InfoHashes {
-        self.inner.hashes
-    }
-
-    /// The one name of the torrent where only one can be: see [`InfoHashes::primary`].
-    pub fn info_hash(&self) -> InfoHash {
-        self.inner.hashes.primary()
-    }
-
-    /// Which form it is written for.
-    pub fn version(&self) -> Version {
-        self.inner.version
-    }
-
-    /// The name as written; may hold anything: print it through [`crate::safe_path::printable`].
-    pub fn name(&self) -> &str {
-        &self.inner.name
-    }
-
-    /// The files in order; `layout` counts them in the same order.
-    pub fn files(&self) -> &[File] {
-        &self.inner.files
-    }
-
-    /// The arithmetic.
-    pub fn layout(&self) -> &Arc<Layout> {
-        &self.inner.layout
-    }
-
-    /// SHA-1 of this piece; `None` if the torrent has only v2.
-    pub fn piece_hash(&self, piece: PieceIndex) -> Option<&[u8; 20]> {
-        let hashes = &self.inner.raw[self.inner.hashes_at?..];
-        let (hashes, _) = hashes.as_chunks::<20>();
-        hashes.get(piece.as_usize())
-    }
-
-    /// The v2 hash of this piece; `None` if the torrent has only v1, or the piece layer is not known.
-    pub fn piece_root(&self, piece: PieceIndex) -> Option<Hash> {
-        let (file, number) = self.file_piece(piece)?;
-        let tree = self.tree(file)?;
-        match tree.has_piece_layer() {
-            true => self.layer(file)?.get(number as usize).copied(),
-            false => Some(tree.root),
-        }
-    }
-
-    /// Whether these are the hashes of this piece. Those of a version that the torrent lacks, or that is not known yet, don't count.
-    pub fn check_piece(&self, piece: PieceIndex, hashes: &PieceHashes) -> PieceCheck {
-        let v1 = self.piece_hash(piece).zip(hashes.v1.as_ref()).map(|(expected, found)| expected == found);
-        let v2 = self.piece_root(piece).zip(hashes.v2).map(|(expected, found)| expected == found);
-        match (v1, v2) {
-            (None, None) => PieceCheck::Unknown,
-            (Some(true), Some(false)) | (Some(false), Some(true)) => PieceCheck::Conflict,
-            (v1, v2) if v1 != Some(false) && v2 != Some(false) => PieceCheck::Good,
-            _ => PieceCheck::Bad,
-        }
-    }
-
-    /// The hash tree of a file; `None` in a v1 torrent, and for a file without bytes of its own.
-    pub fn tree(&self, file: usize) -> Option<Tree> {
-        let entry = self.inner.files.get(file)?;
-        Some(Tree::new(entry.root?, entry.length, self.inner.layout.piece_length()))
-    }
-
-    /// The file that this piece belongs to in a v2 or hybrid torrent, and the piece's number within it.
-    pub fn file_piece(&self, piece: PieceIndex) -> Option<(usize, u32)> {
-        let file = self.inner.layout.file_of(piece)?;
-        self.inner.files[file].root?;
-        Some((file, piece.get() - self.inner.layout.file_pieces(file).start))
-    }
-
-    /// The file whose `pieces root` this is; the first, if several have the same bytes.
-    pub fn file_by_root(&self, root: &Hash) -> Option<usize> {
-        self.inner.files.iter().position(|file| file.root.as_ref() == Some(root))
-    }
-
-    /// The piece layer of a file, if it has one and it is known.
-    pub fn layer(&self, file: usize) -> Option<&[Hash]> {
-        self.inner.layers.get(file)?.get().map(Vec::as_slice)
-    }
-
-    /// The files whose piece layers are not known yet.
-    pub fn missing_layers(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.inner.files.len()).filter(|&file| {
-            self.layer(file).is_none() && self.tree(file).is_some_and(|tree| tree.has_piece_layer())
-        })
-    }
-
-    /// Takes in the piece layer of a file, wherever it is from. Every clone of this info knows it then: it is proven by the root,
-    /// so that nobody can be told two different ones.
-    ///
-    /// # Errors
-    /// If the file has none, or these are not it.
-    pub fn set_layer(&self, file: usize, hashes: Vec<Hash>) -> Result<(), WrongLayer> {
-        let tree = self.tree(file).filter(Tree::has_piece_layer).ok_or(WrongLayer)?;
-        let right = hashes.len() as u64 == tree.layer_length(tree.piece_layer())
-            && tree.root_of_pieces(&hashes) == tree.root;
-        if !right {
-            return Err(WrongLayer);
-        }
-        let _ = self.inner.layers[file].set(hashes);
-        Ok(())
-    }
-
-    /// Only peers from its trackers may be used (BEP 27).
-    pub fn is_private(&self) -> bool {
-        self.inner.private
-    }
-
-    /// The `source` key.
-    pub fn source(&self) -> Option<&str> {
-        self.inner.source.as_deref()
-    }
-
-    /// Whether it is one file, rather than a directory of files.
-    pub fn is_single_file(&self) -> bool {
-        self.inner.single_file
-    }
-
-    /// What looks odd in it, one line each, fit for a terminal.
-    pub fn warnings(&self) -> &[String] {
-        &self.inner.warnings
-    }
-}
-
-impl fmt::Debug for Inner {
-    /// Without the raw bytes, which nobody wants to see in a failed test.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Info")
-            .field("hashes", &self.hashes)
-            .field("name", &self.name)
-            .field("files", &self.files.len())
-            .field("piece_length", &self.layout.piece_length())
-            .finish_non_exhaustive()
     }
 }
 
@@ -458,6 +258,49 @@ impl Warnings {
         }
         self.lines
     }
+}
+
+/// Text as it is kept: what is not UTF-8 becomes U+FFFD. Takes no more room than that needs, unlike `from_utf8_lossy`.
+fn lossy(bytes: &[u8]) -> String {
+    lossy_joined(std::iter::once(bytes))
+}
+
+/// Texts as they are kept, with `/` between them.
+fn lossy_joined<'a>(texts: impl Iterator<Item = &'a [u8]> + Clone) -> String {
+    let invalid = |chunk: &Utf8Chunk<'_>| if chunk.invalid().is_empty() { "" } else { "\u{fffd}" };
+    let length = |bytes: &[u8]| -> usize {
+        bytes.utf8_chunks().map(|chunk| chunk.valid().len() + invalid(&chunk).len()).sum()
+    };
+    let slashes = texts.clone().skip(1).count();
+    let mut text = String::with_capacity(texts.clone().map(length).sum::<usize>() + slashes);
+    for (i, bytes) in texts.enumerate() {
+        text.push_str(if i > 0 { "/" } else { "" });
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.push_str(invalid(&chunk));
+        }
+    }
+    text
+}
+
+/// A key and its raw value.
+fn push_entry(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    push_string(out, key);
+    out.extend_from_slice(value);
+}
+
+fn push_string(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend_from_slice(text.len().to_string().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(text);
+}
+
+pub(crate) fn wrong_type(key: impl Into<String>, expected: &'static str) -> MetainfoError {
+    MetainfoError::WrongType { key: key.into(), expected }
+}
+
+pub(crate) fn bad_value(key: impl Into<String>, problem: &'static str) -> MetainfoError {
+    MetainfoError::BadValue { key: key.into(), problem }
 }
 
 /// Encodes a value of our own, which serde_bencode always can: it holds strings, integers and lists of them.

@@ -1,249 +1,307 @@
-//! The payload on disk, read once and hashed piece by piece, on several threads.
+//! The payload on disk, read once and hashed piece by piece: SHA-1 and SHA-256 from the same buffer, while it is in the CPU's cache.
+//!
+//! Each thread has up to sixteen pieces in flight, as many as the widest lanes of [`hash`](crate::hash) take, and a window for each
+//! that is filled, hashed and filled again. Whoever is through with a piece takes the next, so that the threads end together and the
+//! disk is read in order, more or less. Padding is never in a window: [`zeros_each`] hashes it for many pieces at a time.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Take};
-use std::ops::{ControlFlow, Range};
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sha1::{Digest as _, Sha1};
+use crate::hash::{Sha1State, finish_each, sha256_each, update_each, zeros_each};
+use crate::metainfo::{PieceHashes, Version};
+use crate::{BLOCK_LENGTH, Layout, PieceIndex};
 
-use crate::{FileSpan, Layout, PieceIndex};
+mod cold;
+mod leaves;
+mod source;
+#[cfg(test)]
+mod tests;
 
-/// The most bytes that are read at a time; there is one such buffer a thread.
-const READ_LENGTH: u64 = 1 << 20;
+use leaves::Leaves;
+use source::Files;
+pub(crate) use source::{Fault, Source};
 
-/// About the most bytes that a thread takes on at a time: long enough for a disk to read ahead, short enough that all threads end at
-/// about the same time.
-const SHARE_LENGTH: u64 = 16 << 20;
+/// Pieces in flight per thread.
+const LANES: usize = 16;
 
-/// Where the bytes of a file come from.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// From here.
-    Disk(PathBuf),
-    /// It is a pad file: zeros.
-    Zeros,
-}
+/// A window at its longest, in bytes: two leaves. All windows of a thread hold 32 then, as many as the widest lanes take, and stay in
+/// the second-level cache of a CPU of today while they are hashed.
+const WINDOW: usize = 2 * BLOCK_LENGTH as usize;
 
-/// Why a piece could not be read.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    /// Which file.
-    pub(crate) file: usize,
-    /// [`ErrorKind::UnexpectedEof`] if the file is too short.
-    pub(crate) error: io::Error,
-}
+/// What lies between two windows, in bytes: without it, all lanes would ask for lines of the same set of the first-level cache.
+const GAP: usize = 64;
+
+/// The most threads: their windows take 48 MiB then, and no memory is fast enough for more of them.
+const MAX_THREADS: usize = 96;
+
+/// The most files that are open at a time, of all threads: well below what systems allow a process.
+const OPEN_FILES: usize = 256;
+
+/// The most pieces that wait for others to end with, so that their padding goes through the lanes together.
+const ENDING: usize = 4 * LANES;
 
 /// Hashes every piece, on `threads` threads (0: one for each core), in no particular order. `on_piece` may end it early.
 ///
-/// `sources` has an entry for each file of the layout.
+/// `sources` has an entry for each file of the layout. `which` hashes are made: those of v2 only if the layout is aligned. `on_bytes`
+/// is told how many bytes more have been looked at; together, unless it ends early, they are [`Layout::total`].
 pub(crate) fn hash_pieces(
     layout: &Layout,
     sources: &[Source],
+    which: Version,
     threads: usize,
-    on_piece: &(dyn Fn(PieceIndex, Result<[u8; 20], Fault>) -> ControlFlow<()> + Sync),
+    on_bytes: &(dyn Fn(u64) + Sync),
+    on_piece: &(dyn Fn(PieceIndex, Result<PieceHashes, Fault>) -> ControlFlow<()> + Sync),
 ) {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if threads == 0 { cores() } else { threads } as u64;
-    let share = (layout.total() / (threads * 8)).clamp(READ_LENGTH, SHARE_LENGTH);
-    let pieces_a_share = (share / u64::from(layout.piece_length())).max(1) as u32;
-    let shares = layout.piece_count().div_ceil(pieces_a_share);
-
-    let next = AtomicU32::new(0);
-    let stop = AtomicBool::new(false);
-    let work = || {
-        loop {
-            let share = next.fetch_add(1, Ordering::Relaxed);
-            if share >= shares {
-                return;
-            }
-            let first = share * pieces_a_share;
-            let last = first.saturating_add(pieces_a_share).min(layout.piece_count());
-            let mut reader = Reader::new(layout, sources, first..last);
-            for piece in (first..last).filter_map(|index| layout.piece(index)) {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                if on_piece(piece, reader.hash(piece)).is_break() {
-                    stop.store(true, Ordering::Relaxed);
-                }
-            }
-        }
+    let threads = if threads == 0 { cores() } else { threads };
+    let threads = threads.min(MAX_THREADS).min(layout.piece_count() as usize).max(1);
+    let lanes = (layout.piece_count() as usize).div_ceil(threads).clamp(1, LANES);
+    let job = Job {
+        layout,
+        sources,
+        has_v1: which.has_v1(),
+        has_v2: which.has_v2() && layout.is_aligned(),
+        lanes,
+        window: WINDOW * (LANES / lanes),
+        next: AtomicU32::new(0),
+        stop: AtomicBool::new(false),
+        on_bytes,
+        on_piece,
     };
+    let work = || Worker::new(&job, Files::new(OPEN_FILES / threads)).work();
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(u64::from(shares)) {
-            scope.spawn(work);
+        for _ in 1..threads {
+            // One that can't be started is missed by nobody: the others do its work.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
     });
 }
 
-/// Reads a run of pieces in order, each byte once.
-struct Reader<'a> {
+/// What all threads know.
+struct Job<'a> {
     layout: &'a Layout,
     sources: &'a [Source],
-    /// Where the run ends in the payload: nothing behind it is read.
-    end: u64,
-    open: Option<Open>,
+    has_v1: bool,
+    has_v2: bool,
+    /// Pieces in flight per thread: fewer than [`LANES`] only if there are not enough.
+    lanes: usize,
+    /// Length of each lane's window: longer than [`WINDOW`] if there are few. A multiple of a leaf, so that no leaf is cut in two.
+    window: usize,
+    /// The next piece that nobody has taken.
+    next: AtomicU32,
+    stop: AtomicBool,
+    on_bytes: &'a (dyn Fn(u64) + Sync),
+    on_piece: &'a (dyn Fn(PieceIndex, Result<PieceHashes, Fault>) -> ControlFlow<()> + Sync),
 }
 
-struct Open {
-    file: usize,
-    position: u64,
-    data: BufReader<Take<File>>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(layout: &'a Layout, sources: &'a [Source], run: Range<u32>) -> Self {
-        let end = layout.total().min(u64::from(run.end) * u64::from(layout.piece_length()));
-        Self { layout, sources, end, open: None }
+impl Job<'_> {
+    fn take(&self) -> Option<PieceIndex> {
+        self.layout.piece(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn hash(&mut self, piece: PieceIndex) -> Result<[u8; 20], Fault> {
-        let mut hasher = Sha1::new();
-        for span in self.layout.spans(self.layout.piece_range(piece)) {
-            self.feed(span, &mut hasher).map_err(|error| Fault { file: span.file, error })?;
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, piece: PieceIndex, hashes: Result<PieceHashes, Fault>) {
+        if !self.is_stopped() && (self.on_piece)(piece, hashes).is_break() {
+            self.stop.store(true, Ordering::Relaxed);
         }
-        Ok(hasher.finalize().into())
+    }
+}
+
+/// One thread.
+struct Worker<'a> {
+    job: &'a Job<'a>,
+    files: Files,
+    /// The window of lane `i` begins at `i * (window + GAP)`.
+    windows: Vec<u8>,
+    lanes: Vec<Lane>,
+    /// SHA-1 of each lane's piece so far.
+    states: Vec<Sha1State>,
+    ending: Ending,
+}
+
+/// A piece in flight.
+struct Lane {
+    piece: PieceIndex,
+    /// Where it goes on in piece space, and where it ends.
+    position: u64,
+    end: u64,
+    /// Bytes of it that [`Job::on_bytes`] has yet to be told of.
+    untold: u64,
+    leaves: Leaves,
+    /// How much of the window is filled.
+    filled: usize,
+    /// Zeros that follow what is in the window.
+    zeros: u64,
+}
+
+/// Pieces of which nothing is left to read.
+#[derive(Default)]
+struct Ending {
+    pieces: Vec<(PieceIndex, Option<[u8; 32]>)>,
+    states: Vec<Sha1State>,
+    zeros: Vec<u64>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(job: &'a Job<'a>, files: Files) -> Self {
+        let windows = vec![0; (job.window + GAP) * job.lanes];
+        Self { job, files, windows, lanes: Vec::new(), states: Vec::new(), ending: Ending::default() }
     }
 
-    fn feed(&mut self, span: FileSpan, hasher: &mut Sha1) -> io::Result<()> {
-        let Source::Disk(path) = &self.sources[span.file] else {
-            feed_zeros(span.length, hasher);
-            return Ok(());
-        };
-        let fits = |open: &Open| open.file == span.file && open.position == span.offset;
-        let open = match self.open.take() {
-            Some(open) if fits(&open) => open,
-            _ => {
-                let end = self.layout.file_range(span.file).end.min(self.end)
-                    - self.layout.file_range(span.file).start;
-                Open { file: span.file, position: span.offset, data: open_file(path, span.offset..end)? }
+    fn work(mut self) {
+        while !self.job.is_stopped() {
+            while self.lanes.len() < self.job.lanes
+                && let Some(piece) = self.job.take()
+            {
+                self.lanes.push(Lane::new(self.job.layout, piece));
+                self.states.push(Sha1State::new());
             }
-        };
-        let open = self.open.insert(open);
-        let mut left = span.length;
-        while left > 0 {
-            let data = match open.data.fill_buf() {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                data => data?,
-            };
-            if data.is_empty() {
-                return Err(ErrorKind::UnexpectedEof.into());
+            if self.lanes.is_empty() {
+                self.end_pieces();
+                return;
             }
-            let data = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-            hasher.update(data);
-            let length = data.len();
-            open.data.consume(length);
-            open.position += length as u64;
-            left -= length as u64;
+            self.fill_windows();
+            self.hash_windows();
+            self.retire_lanes();
+        }
+    }
+
+    /// Fills the window of every lane. Pieces that can't be read leave their lanes.
+    fn fill_windows(&mut self) {
+        let mut lane = 0;
+        let mut told = 0;
+        while lane < self.lanes.len() {
+            let window = &mut self.windows[lane * (self.job.window + GAP)..][..self.job.window];
+            let filled = self.lanes[lane].fill(self.job, &mut self.files, window);
+            told += self.lanes[lane].tell(filled.is_err());
+            match filled {
+                Ok(()) => lane += 1,
+                Err(fault) => {
+                    let piece = self.remove(lane).0.piece;
+                    self.job.tell(piece, Err(fault));
+                }
+            }
+        }
+        if told > 0 {
+            (self.job.on_bytes)(told);
+        }
+    }
+
+    fn hash_windows(&mut self) {
+        let windows = self.windows.chunks(self.job.window + GAP).zip(&self.lanes);
+        let windows: Vec<&[u8]> = windows.map(|(window, lane)| &window[..lane.filled]).collect();
+        if self.job.has_v1 {
+            update_each(&mut self.states, &windows);
+            // Zeros at the end of a piece are left to its end; these are followed by another file.
+            let zeros = |lane: &Lane| if lane.is_read() { 0 } else { lane.zeros };
+            let zeros: Vec<_> = self.lanes.iter().map(zeros).collect();
+            zeros_each(&mut self.states, &zeros);
+        }
+        if self.job.has_v2 {
+            let parts = windows.iter().flat_map(|window| window.chunks(BLOCK_LENGTH as usize));
+            let mut leaves = Vec::new();
+            sha256_each(&parts.collect::<Vec<_>>(), &mut leaves);
+            let mut leaves = &leaves[..];
+            for lane in &mut self.lanes {
+                let (own, others) = leaves.split_at(lane.filled.div_ceil(BLOCK_LENGTH as usize));
+                lane.leaves.extend(own);
+                leaves = others;
+            }
+        }
+    }
+
+    /// Frees the lanes whose pieces have been read to the end.
+    fn retire_lanes(&mut self) {
+        let mut lane = 0;
+        while lane < self.lanes.len() {
+            if !self.lanes[lane].is_read() {
+                lane += 1;
+                continue;
+            }
+            let (done, state) = self.remove(lane);
+            let root = if self.job.has_v2 { done.leaves.root(self.job, done.piece) } else { None };
+            self.ending.pieces.push((done.piece, root));
+            self.ending.states.push(state);
+            self.ending.zeros.push(done.zeros);
+        }
+        let padded = self.job.has_v1 && self.ending.zeros.iter().any(|&zeros| zeros > 0);
+        if !padded || self.ending.pieces.len() >= ENDING {
+            self.end_pieces();
+        }
+    }
+
+    fn end_pieces(&mut self) {
+        let mut ending = std::mem::take(&mut self.ending);
+        let mut digests = Vec::new();
+        if self.job.has_v1 {
+            zeros_each(&mut ending.states, &ending.zeros);
+            finish_each(&ending.states, &mut digests);
+        }
+        for (i, (piece, v2)) in ending.pieces.into_iter().enumerate() {
+            self.job.tell(piece, Ok(PieceHashes { v1: digests.get(i).copied(), v2 }));
+        }
+    }
+
+    fn remove(&mut self, lane: usize) -> (Lane, Sha1State) {
+        // The lanes behind it move to other windows. Theirs have not been filled yet, or have been hashed.
+        (self.lanes.remove(lane), self.states.remove(lane))
+    }
+}
+
+impl Lane {
+    fn new(layout: &Layout, piece: PieceIndex) -> Self {
+        let range = layout.piece_range(piece);
+        Self {
+            piece,
+            position: range.start,
+            end: range.end,
+            untold: u64::from(layout.piece_payload(piece)),
+            leaves: Leaves::default(),
+            filled: 0,
+            zeros: 0,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        self.position >= self.end
+    }
+
+    /// Reads on, until the window is full, zeros follow, or the piece ends.
+    fn fill(&mut self, job: &Job<'_>, files: &mut Files, window: &mut [u8]) -> Result<(), Fault> {
+        (self.filled, self.zeros) = (0, 0);
+        for span in job.layout.spans(self.position..self.end) {
+            match &job.sources[span.file] {
+                Source::Zeros => {
+                    self.zeros += span.length;
+                    self.position += span.length;
+                }
+                Source::Disk(_) if self.zeros > 0 || self.filled == window.len() => break,
+                Source::Disk(path) => {
+                    let window = &mut window[self.filled..];
+                    let length = window.len().min(usize::try_from(span.length).unwrap_or(usize::MAX));
+                    files
+                        .read(path, span, &mut window[..length])
+                        .map_err(|error| Fault { file: span.file, error })?;
+                    self.filled += length;
+                    self.position += length as u64;
+                    if (length as u64) < span.length {
+                        break;
+                    }
+                }
+            }
         }
         Ok(())
     }
-}
 
-fn open_file(path: &PathBuf, range: Range<u64>) -> io::Result<BufReader<Take<File>>> {
-    // Opening a FIFO would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(range.start))?;
-    let length = range.end - range.start;
-    Ok(BufReader::with_capacity(length.min(READ_LENGTH) as usize, file.take(length)))
-}
-
-fn feed_zeros(length: u64, hasher: &mut Sha1) {
-    const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
-    let mut left = length;
-    while left > 0 {
-        let part = left.min(ZEROS.len() as u64);
-        hasher.update(&ZEROS[..part as usize]);
-        left -= part;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    fn hash_all(
-        layout: &Layout,
-        sources: &[Source],
-        threads: usize,
-    ) -> Vec<Result<[u8; 20], (usize, ErrorKind)>> {
-        let found = Mutex::new(Vec::new());
-        hash_pieces(layout, sources, threads, &|piece, hash| {
-            found.lock().unwrap().push((piece, hash.map_err(|fault| (fault.file, fault.error.kind()))));
-            ControlFlow::Continue(())
-        });
-        let mut found = found.into_inner().unwrap();
-        found.sort_by_key(|(piece, _)| *piece);
-        found.into_iter().map(|(_, hash)| hash).collect()
-    }
-
-    #[test]
-    fn every_piece_is_hashed_whatever_the_cuts_and_the_threads() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut rng = fastrand::Rng::with_seed(7);
-        for (piece_length, lengths) in [
-            (1_000, vec![0, 1, 999, 0, 1_000, 2_500, 7]),
-            (16_384, vec![5_000_000, 3, 0, 2_000_000]),
-            (4 << 20, vec![9_000_000]),
-        ] {
-            let mut payload = Vec::new();
-            let mut sources = Vec::new();
-            for (i, &length) in lengths.iter().enumerate() {
-                let mut content = vec![0; length as usize];
-                if i == 2 {
-                    sources.push(Source::Zeros);
-                } else {
-                    rng.fill(&mut content);
-                    sources.push(Source::Disk(dir.path().join(i.to_string())));
-                    std::fs::write(dir.path().join(i.to_string()), &content).unwrap();
-                }
-                payload.extend(content);
-            }
-            let layout = Layout::new(piece_length, lengths).unwrap();
-            let expected: Vec<_> =
-                payload.chunks(piece_length as usize).map(|piece| Ok(Sha1::digest(piece).into())).collect();
-            for threads in [0, 1, 3] {
-                assert_eq!(hash_all(&layout, &sources, threads), expected, "{piece_length} {threads}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_file_that_can_not_be_read_spoils_only_its_own_pieces() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| Source::Disk(dir.path().join(name));
-        std::fs::write(dir.path().join("short"), [1; 15]).unwrap();
-        std::fs::write(dir.path().join("whole"), [1; 10]).unwrap();
-        std::fs::create_dir(dir.path().join("dir")).unwrap();
-        let layout = Layout::new(10, [20, 15, 10, 5]).unwrap();
-        let sources = [path("short"), path("missing"), path("whole"), path("dir")];
-        let one: [u8; 20] = Sha1::digest([1; 10]).into();
-        let expected = [
-            Ok(one),
-            Err((0, ErrorKind::UnexpectedEof)),
-            Err((1, ErrorKind::NotFound)),
-            Err((1, ErrorKind::NotFound)),
-            Err((3, ErrorKind::InvalidInput)),
-        ];
-        assert_eq!(hash_all(&layout, &sources, 1), expected);
-    }
-
-    #[test]
-    fn it_can_be_ended_early() {
-        let layout = Layout::new(1 << 20, [1 << 30]).unwrap();
-        let seen = AtomicU32::new(0);
-        hash_pieces(&layout, &[Source::Zeros], 1, &|_, _| {
-            seen.fetch_add(1, Ordering::Relaxed);
-            ControlFlow::Break(())
-        });
-        assert_eq!(seen.into_inner(), 1);
+    /// How many bytes have been looked at since this was last asked; all that are left, if it is the last time.
+    fn tell(&mut self, last: bool) -> u64 {
+        let all = self.untold;
+        let told = if last { all } else { all.min(self.filled as u64 + self.zeros) };
+        self.untold -= told;
+        told
     }
 }

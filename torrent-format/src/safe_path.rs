@@ -16,6 +16,10 @@ pub const MAX_NAME_LENGTH: usize = 255;
 /// The longest path, in bytes: Linux's PATH_MAX.
 pub const MAX_PATH_LENGTH: usize = 4096;
 
+/// The longest that all paths of a torrent may be together, in bytes. A file's own entry may be far shorter than its path: a `file tree`
+/// names a directory once for all files in it, and every path begins with the torrent's name. Half a million paths of 128 bytes.
+pub const MAX_PATHS_LENGTH: usize = 64 * 1024 * 1024;
+
 /// The most elements of a path; nothing real comes near, and every element may cost a system call.
 pub const MAX_PATH_DEPTH: usize = 100;
 
@@ -54,6 +58,9 @@ pub enum PathError {
     /// Longer than [`MAX_PATH_LENGTH`].
     #[error("a path has {0} bytes; at most {MAX_PATH_LENGTH} are allowed")]
     TooLong(usize),
+    /// All paths of a torrent are together longer than [`MAX_PATHS_LENGTH`].
+    #[error("the paths are together longer than {MAX_PATHS_LENGTH} bytes")]
+    TooLongTogether,
     /// Two files of one torrent want the same path.
     #[error("two files have the same path `{0}`")]
     Same(String),
@@ -103,6 +110,10 @@ impl SafePath {
         if names.len() > MAX_PATH_DEPTH {
             return Err(PathError::TooDeep(names.len()));
         }
+        // A name may be that of every file; what is longer than a whole path is not worth shortening a million times.
+        if let Some(name) = names.iter().find(|name| name.len() > MAX_PATH_LENGTH) {
+            return Err(PathError::TooLong(name.len()));
+        }
         let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum::<usize>() - 1);
         let mut changed = false;
         for (i, name) in names.iter().enumerate() {
@@ -143,11 +154,16 @@ where
     N: AsRef<[&'a [u8]]>,
     I: Iterator<Item = N> + Clone,
 {
-    let mut paths = files
-        .clone()
-        .enumerate()
-        .map(|(i, names)| SafePath::from_names(names.as_ref()).map_err(|error| (i, error)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut paths = Vec::new();
+    let mut length = 0;
+    for (i, names) in files.clone().enumerate() {
+        let made = SafePath::from_names(names.as_ref()).map_err(|error| (i, error))?;
+        length += made.path.as_str().len();
+        if length > MAX_PATHS_LENGTH {
+            return Err((i, PathError::TooLongTogether));
+        }
+        paths.push(made);
+    }
 
     let mut to_mark = vec![false; paths.len()];
     for (upper, lower) in conflicts(&paths) {

@@ -1,15 +1,18 @@
 //! Data on disk against a torrent: [`verify`] for all of it, [`piece_matches`] for one piece in memory.
 
 use std::io::ErrorKind;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use sha1::{Digest as _, Sha1};
-
+use crate::hash::{Sha1State, leaf_hashes};
+use crate::metainfo::{PieceCheck, PieceHashes};
 use crate::pieces::{Fault, Source, hash_pieces};
 use crate::{Bitfield, Info, PieceIndex};
+
+#[cfg(test)]
+mod tests;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug)]
@@ -20,14 +23,42 @@ pub struct Report {
     pub files: Vec<FileStatus>,
     /// The pieces that are there and right.
     pub good: Bitfield,
-    /// The others, in order.
+    /// Those that are not there or wrong, in order.
     pub bad: Vec<PieceIndex>,
+    /// Those of [`Self::bad`] that are right by one version of a hybrid torrent and wrong by the other, in order: it is the torrent
+    /// that is wrong.
+    pub conflicts: Vec<PieceIndex>,
+    /// Those that are there and that nothing is known of, in order: the torrent is v2, and the piece layer of their file is missing.
+    pub unknown: Vec<PieceIndex>,
 }
 
 impl Report {
-    /// Whether every byte is there and right, and no file is longer than it should be.
+    /// Whether every byte is there and known to be right, and no file is longer than it should be.
     pub fn is_ok(&self) -> bool {
-        self.bad.is_empty() && self.files.iter().all(|status| *status == FileStatus::Ok)
+        self.bad.is_empty()
+            && self.unknown.is_empty()
+            && self.files.iter().all(|status| *status == FileStatus::Ok)
+    }
+
+    /// Which bytes of this file lie in bad pieces: offsets in the file, in order, neighbours joined. What is wrong is somewhere within
+    /// them, if it is this file's fault: empty if its status is [`FileStatus::Ok`].
+    pub fn bad_ranges(&self, info: &Info, file: usize) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        if self.files.get(file).is_none_or(|status| *status == FileStatus::Ok) {
+            return ranges;
+        }
+        let pieces = info.layout().file_pieces(file);
+        let first = self.bad.partition_point(|piece| piece.get() < pieces.start);
+        let bad = self.bad[first..].iter().take_while(|piece| piece.get() < pieces.end);
+        let spans = bad.flat_map(|piece| info.layout().spans(info.layout().piece_range(*piece)));
+        for span in spans.filter(|span| span.file == file) {
+            let end = span.offset + span.length;
+            match ranges.last_mut().filter(|last| last.end == span.offset) {
+                Some(last) => last.end = end,
+                None => ranges.push(span.offset..end),
+            }
+        }
+        ranges
     }
 }
 
@@ -72,35 +103,59 @@ pub fn verify(info: &Info, root: &Path, threads: usize, progress: &(dyn Fn(u64) 
         sources.iter().zip(info.files()).map(|(source, file)| stat(source, file.length)).collect();
 
     let done = AtomicU64::new(0);
-    let bad = Mutex::new(Vec::new());
-    hash_pieces(layout, &sources, threads, &|piece, hash| {
-        let fault = match hash {
-            Ok(hash) if Some(&hash) == info.piece_hash(piece) => None,
-            Ok(_) => Some((piece, None)),
-            Err(fault) => Some((piece, Some(fault))),
-        };
-        if let (Some(fault), Ok(mut bad)) = (fault, bad.lock()) {
-            bad.push(fault);
+    let found = Mutex::new(Found::default());
+    let on_bytes = |bytes| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
+    hash_pieces(layout, &sources, info.version(), threads, &on_bytes, &|piece, hashes| {
+        let Ok(mut found) = found.lock() else { return ControlFlow::Break(()) };
+        match hashes.map(|hashes| info.check_piece(piece, &hashes)) {
+            Ok(PieceCheck::Good) => {}
+            Ok(PieceCheck::Bad) => found.bad.push((piece, None)),
+            Ok(PieceCheck::Conflict) => {
+                found.bad.push((piece, None));
+                found.conflicts.push(piece);
+            }
+            Ok(PieceCheck::Unknown) => found.unknown.push(piece),
+            Err(fault) => found.bad.push((piece, Some(fault))),
         }
-        let size = u64::from(layout.piece_size(piece));
-        progress(done.fetch_add(size, Ordering::Relaxed) + size);
         ControlFlow::Continue(())
     });
 
-    let mut bad = bad.into_inner().unwrap_or_default();
+    let Found { mut bad, mut conflicts, mut unknown } =
+        found.into_inner().unwrap_or_else(PoisonError::into_inner);
     bad.sort_by_key(|(piece, _)| *piece);
+    conflicts.sort();
+    unknown.sort();
     blame(info, &bad, &mut files);
+    let bad: Vec<PieceIndex> = bad.into_iter().map(|(piece, _)| piece).collect();
     let mut good = Bitfield::all(layout.piece_count());
-    for (piece, _) in &bad {
+    for piece in bad.iter().chain(&unknown) {
         good.clear(*piece);
     }
-    Report { base, files, good, bad: bad.into_iter().map(|(piece, _)| piece).collect() }
+    Report { base, files, good, bad, conflicts, unknown }
 }
 
-/// Whether these bytes are this piece.
+/// The pieces that are not good, as they come.
+#[derive(Default)]
+struct Found {
+    bad: Vec<(PieceIndex, Option<Fault>)>,
+    conflicts: Vec<PieceIndex>,
+    unknown: Vec<PieceIndex>,
+}
+
+/// Whether these bytes, padding included, are this piece, by the hashes of every version that are known.
 pub fn piece_matches(info: &Info, piece: PieceIndex, data: &[u8]) -> bool {
-    data.len() == info.layout().piece_size(piece) as usize
-        && info.piece_hash(piece).is_some_and(|hash| Sha1::digest(data).as_slice() == hash)
+    let layout = info.layout();
+    if data.len() != layout.piece_size(piece) as usize {
+        return false;
+    }
+    let root = |(file, _)| {
+        let mut leaves = Vec::new();
+        leaf_hashes(&data[..layout.piece_payload(piece) as usize], &mut leaves);
+        Some(info.tree(file)?.root_of_leaves(&leaves))
+    };
+    let v1 = info.version().has_v1().then(|| Sha1State::new().with(data).finish());
+    let v2 = info.file_piece(piece).and_then(root);
+    info.check_piece(piece, &PieceHashes { v1, v2 }) == PieceCheck::Good
 }
 
 /// Where the data of a torrent lies: below the directory `root` by the torrent's name, or `root` itself, whichever holds any of its
@@ -170,126 +225,5 @@ fn blame(info: &Info, bad: &[(PieceIndex, Option<Fault>)], files: &mut [FileStat
         if *status == FileStatus::Ok && count > 0 {
             *status = FileStatus::BadPieces { count };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::create::{Builder, PieceLength};
-
-    struct Fixture {
-        dir: tempfile::TempDir,
-        info: Info,
-    }
-
-    /// `t` holds `a` (25 bytes), `b/c` (10), `d` (0), `e` (30), in pieces of 10 bytes.
-    fn fixture() -> Fixture {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("t");
-        std::fs::create_dir_all(root.join("b")).unwrap();
-        for (name, length) in [("a", 25), ("b/c", 10), ("d", 0), ("e", 30)] {
-            let content: Vec<u8> = (0..length).map(|i| i ^ name.as_bytes()[0]).collect();
-            std::fs::write(root.join(name), content).unwrap();
-        }
-        let builder = Builder { piece_length: PieceLength::Exactly(10), ..Builder::new(&root) };
-        let info = builder.build(&|_| {}).unwrap().metainfo.info;
-        Fixture { dir, info }
-    }
-
-    impl Fixture {
-        fn path(&self, name: &str) -> PathBuf {
-            self.dir.path().join("t").join(name)
-        }
-
-        fn check(&self) -> (Vec<FileStatus>, Vec<u32>) {
-            let report = verify(&self.info, self.dir.path(), 2, &|_| {});
-            assert_eq!(report.good.count() as usize + report.bad.len(), 7);
-            assert!(report.bad.iter().all(|&piece| !report.good.has(piece)));
-            assert_eq!(report.is_ok(), report.files.iter().all(|status| *status == FileStatus::Ok));
-            (report.files, report.bad.iter().map(|piece| piece.get()).collect())
-        }
-
-        fn spoil(&self, name: &str, at: usize) {
-            let mut content = std::fs::read(self.path(name)).unwrap();
-            content[at] ^= 0xff;
-            std::fs::write(self.path(name), content).unwrap();
-        }
-    }
-
-    use FileStatus::{BadPieces, Missing, NotAFile, Ok as Fine, WrongLength};
-
-    #[test]
-    fn data_that_is_right_is_found_by_name_or_by_path() {
-        let fixture = fixture();
-        assert_eq!(fixture.check(), (vec![Fine, Fine, Fine, Fine], vec![]));
-        let seen = AtomicU64::new(0);
-        let report = verify(&fixture.info, &fixture.path(""), 0, &|done| {
-            seen.fetch_max(done, Ordering::Relaxed);
-        });
-        assert!(report.is_ok());
-        assert_eq!((report.base, seen.into_inner()), (fixture.path(""), 65));
-    }
-
-    #[test]
-    fn a_missing_file_is_not_its_neighbours_fault() {
-        let fixture = fixture();
-        std::fs::remove_file(fixture.path("b/c")).unwrap();
-        assert_eq!(fixture.check(), (vec![Fine, Missing, Fine, Fine], vec![2, 3]));
-        std::fs::remove_dir(fixture.path("b")).unwrap();
-        std::fs::write(fixture.path("b"), "").unwrap();
-        assert_eq!(fixture.check(), (vec![Fine, Missing, Fine, Fine], vec![2, 3]));
-        std::fs::remove_file(fixture.path("d")).unwrap();
-        assert_eq!(fixture.check().0, [Fine, Missing, Missing, Fine]);
-    }
-
-    #[test]
-    fn a_bad_piece_is_blamed_on_those_that_are_bad_anyway() {
-        let spoilt = |places: &[(&str, usize)]| {
-            let fixture = fixture();
-            places.iter().for_each(|(name, at)| fixture.spoil(name, *at));
-            fixture.check()
-        };
-        let one = BadPieces { count: 1 };
-        assert_eq!(spoilt(&[("a", 0)]), (vec![one.clone(), Fine, Fine, Fine], vec![0]));
-        assert_eq!(spoilt(&[("a", 24)]), (vec![one.clone(), one.clone(), Fine, Fine], vec![2]));
-        assert_eq!(
-            spoilt(&[("a", 0), ("a", 24)]),
-            (vec![BadPieces { count: 2 }, Fine, Fine, Fine], vec![0, 2])
-        );
-        assert_eq!(spoilt(&[("e", 29)]), (vec![Fine, Fine, Fine, one], vec![6]));
-    }
-
-    #[test]
-    fn wrong_lengths_are_told() {
-        let fixture = fixture();
-        let mut content = std::fs::read(fixture.path("e")).unwrap();
-        content.push(0);
-        std::fs::write(fixture.path("e"), &content).unwrap();
-        assert_eq!(fixture.check(), (vec![Fine, Fine, Fine, WrongLength { found: 31 }], vec![]));
-        std::fs::write(fixture.path("e"), &content[..16]).unwrap();
-        assert_eq!(fixture.check(), (vec![Fine, Fine, Fine, WrongLength { found: 16 }], vec![5, 6]));
-        std::fs::remove_file(fixture.path("e")).unwrap();
-        std::fs::create_dir(fixture.path("e")).unwrap();
-        assert_eq!(fixture.check(), (vec![Fine, Fine, Fine, NotAFile], vec![3, 4, 5, 6]));
-    }
-
-    #[test]
-    fn nothing_there_at_all_is_looked_for_by_name() {
-        let fixture = fixture();
-        let empty = tempfile::tempdir().unwrap();
-        let report = verify(&fixture.info, empty.path(), 1, &|_| {});
-        assert_eq!((report.base, report.good.is_none()), (empty.path().join("t"), true));
-        assert_eq!(report.files, vec![Missing; 4]);
-    }
-
-    #[test]
-    fn one_piece_is_checked_in_memory() {
-        let fixture = fixture();
-        let content = std::fs::read(fixture.path("a")).unwrap();
-        let piece = fixture.info.layout().piece(1).unwrap();
-        assert!(piece_matches(&fixture.info, piece, &content[10..20]));
-        assert!(!piece_matches(&fixture.info, piece, &content[10..21]));
-        assert!(!piece_matches(&fixture.info, piece, &content[..10]));
     }
 }

@@ -6,17 +6,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use torrent_format::InfoHash;
 use torrent_format::announce::http::ScrapeEntry;
 use torrent_format::announce::{AnnounceEvent, AnnounceReply, AnnounceRequest, canonical};
+use torrent_format::{InfoHash, InfoHashes};
 
 use crate::swarm::Swarms;
 
 /// The seeder that lives in the tracker's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnSeeder {
-    /// Its torrent.
-    pub info_hash: InfoHash,
+    /// Its torrent: a hybrid is seeded in two swarms.
+    pub hashes: InfoHashes,
     /// Where it listens, at every address of this machine.
     pub port: u16,
 }
@@ -32,7 +32,7 @@ impl OwnSeeder {
         local: IpAddr,
         request: &AnnounceRequest,
     ) -> AnnounceReply {
-        if request.info_hash != self.info_hash {
+        if !self.is_in(&request.info_hash) {
             return swarms.announce(now, asker, request);
         }
         let local = local.to_canonical();
@@ -59,22 +59,30 @@ impl OwnSeeder {
     /// As [`Swarms::scrape`], with this seeder counted.
     pub fn scrape(self, swarms: &Swarms, info_hash: &InfoHash) -> ScrapeEntry {
         let entry = swarms.scrape(info_hash);
-        let own = u32::from(*info_hash == self.info_hash);
+        let own = u32::from(self.is_in(info_hash));
         ScrapeEntry { complete: entry.complete.saturating_add(own), ..entry }
+    }
+
+    fn is_in(self, swarm: &InfoHash) -> bool {
+        self.hashes.swarms().any(|own| own == *swarm)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use torrent_format::PeerId;
+    use torrent_format::{InfoHashV2, PeerId};
 
     use super::*;
 
-    const OWN: OwnSeeder = OwnSeeder { info_hash: InfoHash([b'a'; 20]), port: 7000 };
+    const SWARM: InfoHash = InfoHash([b'a'; 20]);
+
+    fn own() -> OwnSeeder {
+        OwnSeeder { hashes: SWARM.into(), port: 7000 }
+    }
 
     fn request(left: u64, numwant: Option<u32>) -> AnnounceRequest {
         AnnounceRequest {
-            info_hash: OWN.info_hash,
+            info_hash: SWARM,
             peer_id: PeerId([b'p'; 20]),
             port: 1,
             uploaded: 0,
@@ -95,7 +103,7 @@ mod tests {
         request: &AnnounceRequest,
     ) -> (Vec<String>, Option<u32>) {
         let (asker, local) = (asker.parse().unwrap(), local.parse().unwrap());
-        let reply = OWN.announce(swarms, Duration::ZERO, asker, local, request);
+        let reply = own().announce(swarms, Duration::ZERO, asker, local, request);
         (reply.peers.iter().map(ToString::to_string).collect(), reply.complete)
     }
 
@@ -166,10 +174,24 @@ mod tests {
     #[test]
     fn it_is_counted_in_its_own_torrent_only() {
         let swarms = Swarms::new(1);
-        assert_eq!(OWN.scrape(&swarms, &OWN.info_hash).complete, 1);
-        assert_eq!(OWN.scrape(&swarms, &InfoHash([b'b'; 20])).complete, 0);
+        assert_eq!(own().scrape(&swarms, &SWARM).complete, 1);
+        assert_eq!(own().scrape(&swarms, &InfoHash([b'b'; 20])).complete, 0);
         let mut swarms = swarms;
         let other = AnnounceRequest { info_hash: InfoHash([b'b'; 20]), ..request(1, None) };
         assert_eq!(announce(&mut swarms, "10.0.0.2:1", "10.0.0.1", &other), (vec![], Some(0)));
+    }
+
+    #[test]
+    fn a_hybrid_is_seeded_in_both_of_its_swarms() {
+        let v2 = InfoHashV2([b'c'; 32]);
+        let own = OwnSeeder { hashes: InfoHashes::new(Some(SWARM), Some(v2)).unwrap(), port: 7000 };
+        let mut swarms = Swarms::new(1);
+        for info_hash in [SWARM, v2.truncated()] {
+            let (asker, local) = ("10.0.0.2:1".parse().unwrap(), "10.0.0.1".parse().unwrap());
+            let request = AnnounceRequest { info_hash, ..request(1, None) };
+            let reply = own.announce(&mut swarms, Duration::ZERO, asker, local, &request);
+            assert_eq!(reply.peers, ["10.0.0.1:7000".parse().unwrap()]);
+            assert_eq!(own.scrape(&swarms, &info_hash).complete, 1);
+        }
     }
 }

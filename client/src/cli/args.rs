@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Check local data against a torrent
     #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
+    /// Change trackers, comment and more of .torrent files, without another info hash
+    #[command(after_long_help = examples::EDIT)]
+    Edit(Box<EditArgs>),
     /// Print the magnet URI of a torrent, or fetch the torrent of a magnet
     #[command(after_long_help = examples::MAGNET)]
     Magnet(Box<MagnetArgs>),
@@ -102,6 +105,7 @@ impl Command {
             Self::Create(_) => "create",
             Self::Show(_) => "show",
             Self::Verify(_) => "verify",
+            Self::Edit(_) => "edit",
             Self::Magnet(_) => "magnet",
             Self::Get(_) => "get",
             Self::Seed(_) => "seed",
@@ -127,9 +131,9 @@ pub(crate) struct CreateArgs {
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// The torrent's version
-    #[arg(long, default_value = "v1")]
+    #[arg(long, value_name = "VERSION", default_value = "hybrid")]
     pub(crate) format: Format,
-    /// Bytes a piece, a power of two; auto: 16 KiB to 16 MiB by size, for 1000 to 2000 pieces
+    /// Bytes a piece, a power of two; auto: the least from 16 KiB to 16 MiB that makes at most 2048 pieces
     #[arg(short = 'l', long, value_name = "auto|SIZE", default_value = "auto", value_parser = piece_length)]
     pub(crate) piece_length: PieceLength,
     /// Announce URL (comma: the same tier; repeat: the next tier)
@@ -198,8 +202,12 @@ pub(crate) struct Globs {
 /// `--format`
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
-    /// BEP 3
+    /// Both in one: every client can use it
+    Hybrid,
+    /// BEP 3, for old clients only
     V1,
+    /// BEP 52, for new clients only
+    V2,
 }
 
 /// `--piece-length`
@@ -216,6 +224,8 @@ pub(crate) enum Symlinks {
     Skip,
     /// Take what they point to
     Follow,
+    /// Keep them as links (BEP 47), if they point to something within PATH
+    Store,
 }
 
 /// `--print`
@@ -223,7 +233,7 @@ pub(crate) enum Symlinks {
 pub(crate) enum Print {
     /// Where the .torrent is
     Path,
-    /// The info hash
+    /// The info hash; of a hybrid v1 and v2, a line each
     InfoHash,
     /// The magnet URI
     Magnet,
@@ -249,9 +259,70 @@ pub(crate) struct ShowArgs {
     /// Print the whole bencode as JSON
     #[arg(long, conflicts_with_all = ["files", "tree"])]
     pub(crate) dump: bool,
+    /// Print how OTHER differs from SOURCE; exit 1 if it does
+    #[arg(long, value_name = "OTHER", conflicts_with_all = ["files", "tree", "field", "lint", "dump", "scrape"])]
+    pub(crate) diff: Option<OsString>,
     /// Ask the HTTP trackers how many peers they know
     #[arg(long)]
     pub(crate) scrape: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EditArgs {
+    /// The .torrent files (-: standard input)
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write each file back to its place
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) in_place: bool,
+    /// Where to write it (-: standard output); a directory for several
+    #[arg(short, long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Overwrite what is at --output
+    #[arg(short, long, requires = "output")]
+    pub(crate) force: bool,
+    /// Say what would change, but write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Announce URL to add, in a tier after the others (comma: the same tier; repeat: the next tier)
+    #[arg(short = 't', long, value_name = "URL[,URL]")]
+    pub(crate) add_tracker: Vec<Tier>,
+    /// Announce URL to remove
+    #[arg(long, value_name = "URL")]
+    pub(crate) remove_tracker: Vec<String>,
+    /// Announce URL to put in another's place
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
+    pub(crate) replace_tracker: Vec<String>,
+    /// Remove every tracker, before any is added
+    #[arg(long, conflicts_with_all = ["remove_tracker", "replace_tracker"])]
+    pub(crate) clear_trackers: bool,
+    /// HTTP address of the same data, to add
+    #[arg(short, long, value_name = "URL")]
+    pub(crate) web_seed: Vec<WebSeed>,
+    /// Web seed to remove
+    #[arg(long, value_name = "URL")]
+    pub(crate) remove_web_seed: Vec<String>,
+    /// Free text ('': none)
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+    /// The program named as its maker
+    #[arg(long, value_name = "TEXT|none")]
+    pub(crate) created_by: Option<String>,
+    /// Creation date
+    #[arg(long, value_name = "RFC3339|EPOCH|none")]
+    pub(crate) date: Option<Date>,
+    /// Allow changes that make it another torrent, with another info hash: --private, --source, --name
+    #[arg(long)]
+    pub(crate) new_info_hash: bool,
+    /// Let clients use no peers but those of the trackers
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    pub(crate) private: Option<bool>,
+    /// A tag inside the info ('': none)
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) source: Option<String>,
+    /// The torrent's name
+    #[arg(short = 'N', long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -273,6 +344,12 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct MagnetArgs {
     /// Path, - (standard input), URL, magnet or info hash
     pub(crate) source: OsString,
+    /// Name it by its v1 info hash only [default: by all that it has]
+    #[arg(long, conflicts_with = "resolve")]
+    pub(crate) v1: bool,
+    /// Name it by its v2 info hash only
+    #[arg(long, conflicts_with = "resolve")]
+    pub(crate) v2: bool,
     /// Leave the trackers out
     #[arg(long, conflicts_with = "resolve")]
     pub(crate) no_trackers: bool,
@@ -337,7 +414,7 @@ pub(crate) struct GetArgs {
     /// Leave at once when complete, without giving a little back
     #[arg(long, conflicts_with = "seed")]
     pub(crate) no_linger: bool,
-    /// Run this in a shell for each finished torrent (SPRAT_PATH, SPRAT_NAME, SPRAT_INFO_HASH are set)
+    /// Run this in a shell for each finished torrent (SPRAT_PATH, SPRAT_NAME, SPRAT_INFO_HASH and, if there is one, SPRAT_INFO_HASH_V2 are set)
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub(crate) on_done: Option<String>,
     /// Give up after this long without progress
@@ -478,6 +555,14 @@ fn encryption(text: &str) -> Result<(), String> {
     }
 }
 
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it is on or off".into()),
+    }
+}
+
 fn demo_size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     if size.0 == 0 { Err("at least 1 B: there is nothing to share".into()) } else { Ok(size) }
@@ -486,7 +571,9 @@ fn demo_size(text: &str) -> Result<Size, String> {
 impl From<Format> for create::Format {
     fn from(typed: Format) -> Self {
         match typed {
+            Format::Hybrid => Self::Hybrid,
             Format::V1 => Self::V1,
+            Format::V2 => Self::V2,
         }
     }
 }
@@ -496,6 +583,7 @@ impl From<Symlinks> for create::Symlinks {
         match typed {
             Symlinks::Skip => Self::Skip,
             Symlinks::Follow => Self::Follow,
+            Symlinks::Store => Self::Store,
         }
     }
 }

@@ -10,7 +10,7 @@ use torrent_format::{Magnet, Metainfo};
 use super::args::{CreateArgs, PieceLength, Print};
 use super::error::CliError;
 use super::value::{Size, plural};
-use super::{Context, make, write};
+use super::{Context, list, magnet, make, show, write};
 
 /// What `created by` says if nothing else is asked for. The same for the same program, so that its files can be made again.
 const CREATED_BY: &str = concat!("sprat ", env!("CARGO_PKG_VERSION"));
@@ -105,12 +105,14 @@ fn output_path(args: &CreateArgs, plan: &Plan) -> PathBuf {
     }
 }
 
-/// What would make the torrent useless to many is refused; what only may trouble some is told.
+/// What would make the torrent useless to many, and was asked for, is refused; what only may trouble some is told.
 fn check_lints(cx: &Context, plan: &Plan, allowed: &[String]) -> Result<(), CliError> {
     for lint in plan.lints().into_iter().filter(|lint| !allowed.iter().any(|name| name == lint.name())) {
         match lint {
-            Lint::NonPortableName { .. } | Lint::CaseCollision { .. } => cx.out.warn(lint),
-            _ => return Err(CliError::Lint(lint)),
+            Lint::PrivateTrackerless | Lint::UnevenPieceLength { .. } | Lint::SmallPieceLength { .. } => {
+                return Err(CliError::Lint(lint));
+            }
+            _ => cx.out.warn(lint),
         }
     }
     Ok(())
@@ -118,22 +120,25 @@ fn check_lints(cx: &Context, plan: &Plan, allowed: &[String]) -> Result<(), CliE
 
 fn report(cx: &Context, args: &CreateArgs, output: &Path, created: &Created) {
     let Metainfo { info, .. } = &created.metainfo;
-    let (layout, files) = (info.layout(), info.files().len());
+    let layout = info.layout();
     let (total, length, pieces) =
         (Size(layout.total()), Size(layout.piece_length().into()), layout.piece_count());
     let dry = if args.dry_run { " (nothing was written)" } else { "" };
     let magnet = Magnet::from_metainfo(&created.metainfo);
+    let (padding, _) = list::padding(info);
     if cx.out.is_json() {
         cx.out.json(json!({
             "path": output.display().to_string(),
             "written": !args.dry_run,
             "name": info.name(),
-            "info_hash_v1": info.info_hash().to_string(),
-            "info_hash_v2": null,
+            "info_hash_v1": info.hashes().v1().map(|hash| hash.to_string()),
+            "info_hash_v2": info.hashes().v2().map(|hash| hash.to_string()),
+            "version": show::version(info.version()),
             "piece_length": layout.piece_length(),
             "piece_count": pieces,
             "total_size": layout.total(),
-            "file_count": files,
+            "padding": padding,
+            "file_count": list::count(info),
             "magnet": magnet.to_string(),
             "skipped": created.skipped.iter().map(|entry| json!({
                 "path": entry.path.to_string_lossy(), "reason": make::reason_text(entry.reason),
@@ -141,13 +146,25 @@ fn report(cx: &Context, args: &CreateArgs, output: &Path, created: &Created) {
         }));
         return;
     }
-    let (files, pieces) = (plural(files as u64, "file"), plural(pieces.into(), "piece"));
-    cx.out.note(format_args!("{total} in {files}, {pieces} of {length}, {}{dry}", info.info_hash()));
+    let (files, pieces) = (list::counted(info), plural(pieces.into(), "piece"));
+    let auto = if args.piece_length == PieceLength::Auto { " (auto)" } else { "" };
+    let version = match padding {
+        0 => show::version(info.version()).to_owned(),
+        bytes => format!("{} with {} of padding", show::version(info.version()), Size(bytes)),
+    };
+    let hash = info.hashes();
+    cx.out.note(format_args!("{total} in {files}, {pieces} of {length}{auto}, {version}, {hash}{dry}"));
     match args.print {
         // The .torrent itself went there.
         _ if output.as_os_str() == "-" && !args.dry_run => {}
         Print::Path => cx.out.path(output),
-        Print::InfoHash => cx.out.data(info.info_hash()),
-        Print::Magnet => cx.out.data(magnet),
+        Print::InfoHash => {
+            info.hashes().v1().into_iter().for_each(|hash| cx.out.data(hash));
+            info.hashes().v2().into_iter().for_each(|hash| cx.out.data(hash));
+        }
+        Print::Magnet => {
+            magnet::warn_if_private(cx, info);
+            cx.out.data(magnet);
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::progress::Board;
 use super::signals::Signals;
 use super::source::blocking;
 use super::value::{Rate, Size, plural, show_duration};
-use super::{Context, make, net, verify};
+use super::{Context, list, make, net, verify};
 use node::{Node, Role};
 use report::Report;
 
@@ -122,8 +122,7 @@ async fn make_up(cx: &Context, scratch: &Path, size: Size) -> Result<PathBuf, Cl
 fn introduce(cx: &Context, metainfo: &Metainfo, upload: u64) {
     let layout = metainfo.info.layout();
     let (size, pieces) = (Size(layout.total()), layout.piece_count());
-    let (files, pieces) =
-        (plural(metainfo.info.files().len() as u64, "file"), plural(pieces.into(), "piece"));
+    let (files, pieces) = (list::counted(&metainfo.info), plural(pieces.into(), "piece"));
     cx.out.note(format_args!("torrent {}: {size}, {files}, {pieces}", metainfo.info.info_hash()));
     for url in metainfo.trackers.iter().flatten() {
         cx.out.note(format_args!("tracker {url}"));

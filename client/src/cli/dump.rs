@@ -28,8 +28,8 @@ pub(crate) async fn print(cx: &Context, typed: &OsStr) -> Result<(), CliError> {
     }
 }
 
-/// The scan's limit on depth bounds the recursion.
-fn to_json(raw: Raw<'_>) -> Value {
+/// Any value. The scan's limit on depth bounds the recursion.
+pub(crate) fn to_json(raw: Raw<'_>) -> Value {
     if let Some(dict) = raw.as_dict() {
         let entries =
             dict.iter().map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), to_json(value)));
@@ -48,7 +48,8 @@ fn to_json(raw: Raw<'_>) -> Value {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Two lower-case digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

@@ -210,6 +210,7 @@ fn create_exit(error: &CreateError) -> Exit {
         CreateError::Pattern { .. }
         | CreateError::Url { .. }
         | CreateError::Node { .. }
+        | CreateError::PieceLength { .. }
         | CreateError::Layout(_) => Exit::Usage,
         CreateError::Changed { .. } => Exit::Failure,
         _ => Exit::Input,
@@ -222,6 +223,7 @@ fn create_hint(error: &CreateError) -> Option<String> {
             "--hidden takes hidden files too, --symlinks follow what links point to"
         }
         CreateError::Layout(_) => "--piece-length auto chooses one that fits",
+        CreateError::PieceLength { .. } => "--piece-length auto chooses one that fits; --format v1 takes any",
         CreateError::Changed { .. } => "try again when nothing writes to it any more",
         CreateError::Name { .. } => "rename it, or leave it out with --exclude",
         _ => return None,
@@ -236,6 +238,7 @@ fn failure_exit(failure: &TorrentFailure) -> Exit {
         TorrentFailure::Storage(error) => match error {
             StorageError::Exists { .. } => Exit::Exists,
             StorageError::Mismatch { .. } => Exit::Mismatch,
+            StorageError::Conflict { .. } => Exit::Input,
             StorageError::Full { .. } => Exit::DiskFull,
             StorageError::Io { source, .. } => write_exit(source),
             StorageError::Busy { .. } | StorageError::CalledOff => Exit::Failure,
@@ -257,7 +260,7 @@ fn failure_hint(failure: &TorrentFailure) -> Option<String> {
         StorageError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "--output names another directory, --state another place for the records"
         }
-        StorageError::Io { .. } | StorageError::CalledOff => return None,
+        StorageError::Io { .. } | StorageError::Conflict { .. } | StorageError::CalledOff => return None,
     };
     Some(hint.into())
 }

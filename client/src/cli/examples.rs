@@ -22,6 +22,13 @@ Examples:
   sprat create disk.img -o - > disk.torrent
   sprat create src/ --gitignore --exclude '*.tmp' --print magnet
   sprat create data/ -l 1MiB --dry-run --print info-hash
+  sprat create release/ --format v2 --symlinks store
+
+The same files make the same torrent everywhere. The piece length is, if --piece-length does not
+say, the smallest power of two from 16 KiB to 16 MiB that makes at most 2048 pieces; in v2 and
+hybrid torrents, where every file begins a piece, it is not doubled when that would save less than
+a quarter of the pieces. All cores hash, by the fastest way that the CPU has:
+SPRAT_HASH_KERNEL=portable, avx2, sha-ni or avx512 limits it, for comparisons.
 ";
 
 pub(super) const SHOW: &str = "\
@@ -29,7 +36,10 @@ Examples:
   sprat show photos.torrent
   sprat show photos.torrent --files
   sprat show --json 'magnet:?xt=urn:btih:…'
+  sprat show old.torrent --diff new.torrent
   curl -s https://example.org/a.torrent | sprat show - --field info_hash_v1
+
+Exit code 1 says that --lint or --diff found something.
 ";
 
 pub(super) const VERIFY: &str = "\
@@ -41,10 +51,24 @@ Examples:
 Exit code 6 says that the data does not match.
 ";
 
+pub(super) const EDIT: &str = "\
+Examples:
+  sprat edit *.torrent --in-place --replace-tracker http://old.example/a http://new.example/a
+  sprat edit photos.torrent -o public.torrent -t http://tracker.example/announce -c 'of 2026'
+  sprat edit photos.torrent --dry-run --clear-trackers
+  sprat edit photos.torrent -o mine.torrent --new-info-hash --source mine --private on
+
+Trackers are cleared, removed, replaced and added, in this order. What is not named stays as it is,
+also what sprat does not know. The info, and so the info hash, stays byte for byte, but with
+--new-info-hash. Every file is read and edited before the first is written: one that can't be
+leaves all as they were. Then each is replaced whole or not at all.
+";
+
 pub(super) const MAGNET: &str = "\
 Examples:
   sprat magnet photos.torrent
   sprat magnet photos.torrent --no-trackers --peer 192.0.2.7:6881
+  sprat magnet photos.torrent --v1            for clients that know no v2
   sprat magnet --resolve -o photos.torrent 'magnet:?xt=urn:btih:…'
 ";
 

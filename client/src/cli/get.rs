@@ -6,6 +6,7 @@ use torrent_format::Info;
 
 use super::args::{GetArgs, NetworkArgs, SeedGoal};
 use super::error::CliError;
+use super::metadata::Want;
 use super::select::Selection;
 use super::signals::Signals;
 use super::source::{self, Source};
@@ -70,7 +71,10 @@ pub(crate) fn warn_about(cx: &Context, source: &Source) {
 /// One torrent can't be downloaded twice at a time.
 pub(crate) fn refuse_twice<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Result<(), CliError> {
     let mut seen = BTreeSet::new();
-    match sources.into_iter().find(|source| !seen.insert(source.hashes().primary())) {
+    // A hybrid may be given by either of its names.
+    let mut known =
+        |source: &Source| source.hashes().swarms().filter(|swarm| !seen.insert(*swarm)).count() > 0;
+    match sources.into_iter().find(|source| known(source)) {
         Some(source) => Err(CliError::Usage(format!("{} was given twice", source.label()))),
         None => Ok(()),
     }
@@ -163,7 +167,9 @@ async fn show_files(
     for source in sources {
         let info: Info = match source.info() {
             Some(info) => info,
-            None => metadata::fetch(cx, &source, &args.network, args.timeout, &mut signals).await?,
+            None => {
+                metadata::fetch(cx, &source, Want::Info, &args.network, args.timeout, &mut signals).await?
+            }
         };
         let wanted = selection.flags(&info).map_err(CliError::Usage)?;
         list::print(cx, &info, &wanted);

@@ -29,6 +29,7 @@ impl Hooks {
             .env("SPRAT_PATH", &finished.path)
             .env("SPRAT_NAME", &finished.name)
             .env("SPRAT_INFO_HASH", &finished.info_hash)
+            .envs(finished.info_hash_v2.as_ref().map(|hash| ("SPRAT_INFO_HASH_V2", hash)))
             .stdin(Stdio::null())
             // Standard output belongs to our own data.
             .stdout(std::io::stderr());

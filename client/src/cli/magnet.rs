@@ -1,16 +1,19 @@
 //! `sprat magnet`: the magnet of a torrent; with `--resolve`, the torrent of a magnet.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Map, Value};
 use torrent_format::{Info, Magnet, Metainfo};
 
 use super::args::MagnetArgs;
 use super::error::CliError;
+use super::metadata::Want;
+use super::output::printable;
 use super::signals::Signals;
 use super::source::{self, Source};
 use super::value::FileNumbers;
-use super::{Context, metadata, net, write};
+use super::{Context, list, metadata, net, show, write};
 
 pub(crate) async fn run(cx: &Context, args: MagnetArgs) -> Result<(), CliError> {
     let mut signals = Signals::listen()?;
@@ -21,7 +24,7 @@ pub(crate) async fn run(cx: &Context, args: MagnetArgs) -> Result<(), CliError> 
     if args.resolve {
         return resolve(cx, &args, source, signals).await;
     }
-    let mut magnet = source.to_magnet();
+    let mut magnet = narrowed(source.to_magnet(), &args, &source)?;
     if args.no_trackers {
         magnet.trackers.clear();
     }
@@ -29,27 +32,56 @@ pub(crate) async fn run(cx: &Context, args: MagnetArgs) -> Result<(), CliError> 
     magnet.trackers.extend(args.network.tracker.iter().flat_map(|tier| tier.0.iter().cloned()));
     magnet.peers.extend(net::added_peers(&args.network));
     if let Some(numbers) = &args.select_file {
-        check_numbers(numbers, source.info().as_ref())?;
-        // The magnet counts from 0 (BEP 53).
-        magnet.select = numbers.0.iter().map(|range| range.start() - 1..=range.end() - 1).collect();
+        magnet.select = positions(numbers, &source)?;
+    }
+    if let Source::Torrent(metainfo) = &source {
+        warn_if_private(cx, &metainfo.info);
     }
     if cx.out.is_json() {
-        let info_hash = magnet.hashes.to_string();
-        cx.out.json(json!({"magnet": magnet.to_string(), "info_hash_v1": info_hash, "name": magnet.name}));
+        let mut document = Map::from_iter(show::hashes(magnet.hashes));
+        document.insert("magnet".into(), magnet.to_string().into());
+        document.insert("name".into(), magnet.name.into());
+        cx.out.json(Value::Object(document));
     } else {
         cx.out.data(magnet);
     }
     Ok(())
 }
 
-fn check_numbers(numbers: &FileNumbers, info: Option<&Info>) -> Result<(), CliError> {
-    let Some(count) = info.map(|info| info.files().len()) else { return Ok(()) };
-    match numbers.0.iter().find(|range| *range.end() > count) {
-        Some(range) => {
-            let last = range.end();
-            Err(CliError::Usage(format!("--select-file: there is no file {last}: the torrent has {count}")))
-        }
-        None => Ok(()),
+/// With only the hash that was asked for.
+fn narrowed(magnet: Magnet, args: &MagnetArgs, source: &Source) -> Result<Magnet, CliError> {
+    let (narrowed, version) = match (args.v1, args.v2) {
+        (true, false) => (magnet.v1_only(), "v1"),
+        (false, true) => (magnet.v2_only(), "v2"),
+        _ => return Ok(magnet),
+    };
+    narrowed.ok_or_else(|| CliError::Input {
+        input: source.label(),
+        problem: format!("it has no {version} info hash"),
+        hint: None,
+    })
+}
+
+/// The files as the magnet counts them.
+fn positions(numbers: &FileNumbers, source: &Source) -> Result<Vec<RangeInclusive<usize>>, CliError> {
+    let info = source.info();
+    if info.is_none() && source.hashes().v1().is_some() && source.hashes().v2().is_some() {
+        let problem = "a hybrid's pad files count in a magnet, and the magnet does not say where they are";
+        return Err(CliError::magnet_lacks(source.label(), problem));
+    }
+    match info.as_ref().and_then(|info| numbers.beyond(list::count(info))) {
+        Some(problem) => Err(CliError::Usage(format!("--select-file: {problem}"))),
+        None => Ok(numbers.positions(info.as_ref())),
+    }
+}
+
+/// A magnet can't say that its torrent is private (BEP 27): who has nothing else looks for peers wherever it can.
+pub(crate) fn warn_if_private(cx: &Context, info: &Info) {
+    if info.is_private() {
+        let name = printable(info.name());
+        cx.out.warn(format_args!(
+            "{name} is private, which a magnet does not say: clients may look for its peers outside its trackers"
+        ));
     }
 }
 
@@ -63,13 +95,20 @@ async fn resolve(
     if let Some(output) = &args.output {
         write::refuse_existing(output, args.force)?;
     }
-    let mut metainfo = match source {
-        Source::Torrent(metainfo) => *metainfo,
-        Source::Magnet(_) => {
-            let info = metadata::fetch(cx, &source, &args.network, args.timeout, &mut signals).await?;
-            with_links(info, &source.to_magnet())
-        }
+    let fetch = |source| async move {
+        metadata::fetch(cx, &source, Want::Layers, &args.network, args.timeout, &mut signals).await
     };
+    let mut metainfo = match source {
+        Source::Torrent(mut metainfo) if metainfo.info.missing_layers().next().is_some() => {
+            metainfo.info = fetch(Source::Magnet(Box::new(Magnet::from_metainfo(&metainfo)))).await?;
+            *metainfo
+        }
+        Source::Torrent(metainfo) => *metainfo,
+        Source::Magnet(magnet) => with_links(fetch(Source::Magnet(magnet.clone())).await?, &magnet),
+    };
+    if metainfo.info.missing_layers().next().is_some() {
+        cx.out.warn("no peer gave the piece layers: clients can use the .torrent by its v1 half only");
+    }
     metainfo.trackers.extend(added);
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -102,8 +141,9 @@ fn report(cx: &Context, output: &Path, metainfo: &Metainfo) {
         return;
     }
     if cx.out.is_json() {
-        let info_hash = metainfo.info.info_hash().to_string();
-        cx.out.json(json!({"path": output.display().to_string(), "info_hash_v1": info_hash}));
+        let mut document = Map::from_iter(show::hashes(metainfo.info.hashes()));
+        document.insert("path".into(), output.display().to_string().into());
+        cx.out.json(Value::Object(document));
     } else {
         cx.out.path(output);
     }

@@ -10,7 +10,6 @@ use super::error::CliError;
 use super::output::printable;
 use super::progress::Meter;
 use super::source::blocking;
-use super::value::{Rate, Size};
 
 /// Lines about what was left out; a source tree may have thousands.
 const MAX_SKIPPED_LINES: usize = 10;
@@ -44,9 +43,9 @@ pub(crate) async fn hash(cx: &Context, plan: Plan) -> Result<Created, CliError> 
     let meter = Meter::new(&cx.out, "hashing");
     let total = plan.layout().total();
     let (created, meter) = blocking(move || (plan.hash(&|done| meter.set(done, total)), meter)).await?;
-    let seconds = meter.elapsed().as_secs_f64().max(0.001);
-    tracing::info!("hashed {} in {seconds:.1}s, {}", Size(total), Rate((total as f64 / seconds) as u64));
-    Ok(created?)
+    let created = created?;
+    meter.sum_up("hashed", total);
+    Ok(created)
 }
 
 /// Says what is there and not in the torrent, and which flag would change that.
@@ -66,6 +65,8 @@ pub(crate) fn reason_text(reason: SkipReason) -> &'static str {
         SkipReason::Hidden => "hidden",
         SkipReason::Junk => "system litter",
         SkipReason::Symlink => "a symbolic link",
+        SkipReason::LinkOutside => "a symbolic link that leads elsewhere",
+        SkipReason::LinkTarget => "a symbolic link to what is not in the torrent",
         SkipReason::Special => "neither a file nor a directory",
     }
 }

@@ -1,9 +1,10 @@
-//! The info of a magnet, from its swarm (BEP 9), and nothing else: no payload, nothing on disk.
+//! The info of a magnet, from its swarm (BEP 9), with the piece layers of a v2 torrent (BEP 52), and nothing else: no payload, nothing on
+//! disk.
 
 #![expect(clippy::disallowed_methods, reason = "patience is measured in real time")]
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use torrent_format::Info;
@@ -17,18 +18,32 @@ use super::source::Source;
 use super::transfer::STOP_LIMIT;
 use super::value::show_duration;
 use super::{Context, get, net};
-use crate::engine::session::{AddTorrent, Select, Session, TorrentEvent, TorrentHandle};
+use crate::engine::session::{Session, TorrentEvent, TorrentHandle};
 
 /// How often the line that says so is redrawn.
 const REDRAW: Duration = Duration::from_millis(250);
 
+/// How long the piece layers of a hybrid torrent are waited for. Peers that know only v1 can't give them; without them it is a v1 torrent
+/// to all purposes.
+const LAYERS_WAIT: Duration = Duration::from_secs(10);
+
 /// Trackers whose failure is told, once each.
 const MAX_REPORTED: usize = 20;
+
+/// What is wanted of the swarm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Want {
+    /// The info, to know which files there are.
+    Info,
+    /// The piece layers too, to write a .torrent.
+    Layers,
+}
 
 /// Asks the swarm.
 pub(crate) async fn fetch(
     cx: &Context,
     source: &Source,
+    want: Want,
     network: &NetworkArgs,
     timeout: Option<Duration>,
     signals: &mut Signals,
@@ -39,10 +54,8 @@ pub(crate) async fn fetch(
     config.state_dir = state.path().to_owned();
     let session = Session::start(config).await?;
     get::warn_if_nobody_to_ask(cx, source, network);
-    let (select, found) = only_look();
-    let torrent = AddTorrent { dir: state.path().to_owned(), select, ..get::torrent_of(source, network) };
-    let mut handle = session.add(torrent);
-    let result = wait(cx, source, &mut handle, &found, timeout, signals).await;
+    let mut handle = session.look(get::torrent_of(source, network));
+    let result = wait(cx, source, want, &mut handle, timeout, signals).await;
     // Whether or not it was found, the trackers are told that we leave.
     handle.stop(STOP_LIMIT);
     let stopped =
@@ -52,23 +65,11 @@ pub(crate) async fn fetch(
     result
 }
 
-/// A selection that takes the info and refuses every file, so that storage is never opened.
-fn only_look() -> (Select, Arc<OnceLock<Info>>) {
-    let found = Arc::new(OnceLock::new());
-    let slot = Arc::clone(&found);
-    let select = Select(Arc::new(move |info| {
-        // A second look at the same torrent finds the same info.
-        let _ = slot.set(info.clone());
-        Err("only the metadata was wanted".to_owned())
-    }));
-    (select, found)
-}
-
 async fn wait(
     cx: &Context,
     source: &Source,
+    want: Want,
     handle: &mut TorrentHandle,
-    found: &OnceLock<Info>,
     timeout: Option<Duration>,
     signals: &mut Signals,
 ) -> Result<Info, CliError> {
@@ -77,14 +78,19 @@ async fn wait(
     let mut redraw = tokio::time::interval(REDRAW);
     let mut reported = BTreeSet::new();
     let name = source.label();
+    // The info, once it is known, and since when its layers are waited for.
+    let mut found: Option<(Info, Instant)> = None;
     loop {
+        if let Some((info, since)) = &found {
+            let enough = want == Want::Info || info.missing_layers().next().is_none();
+            if enough || since.elapsed() >= LAYERS_WAIT {
+                return Ok(info.clone());
+            }
+        }
         tokio::select! {
             event = handle.events.recv() => match event {
-                Some(TorrentEvent::Info(info)) => return Ok(info),
-                Some(TorrentEvent::Failed(failure)) => {
-                    let failed = CliError::Torrenting { name, failure };
-                    return found.get().cloned().ok_or(failed);
-                }
+                Some(TorrentEvent::Info(info)) => found = Some((info, Instant::now())),
+                Some(TorrentEvent::Failed(failure)) => return Err(CliError::Torrenting { name, failure }),
                 Some(TorrentEvent::Core(crate::torrent::Event::TrackerFailed { url, message, .. })) => {
                     if reported.len() < MAX_REPORTED && reported.insert(Arc::clone(&url)) {
                         cx.out.warn(format_args!("tracker {}: {}", printable(&url), printable(&message)));
@@ -100,6 +106,9 @@ async fn wait(
                     name: name.clone(), doing: Some(phase.into()), phase: Some(phase), peers, ..Row::default()
                 }]);
                 if let Some(limit) = timeout.filter(|limit| started.elapsed() >= *limit) {
+                    if let Some((info, _)) = found {
+                        return Ok(info);
+                    }
                     let missing = if peers == 0 { "no peers" } else { "no metadata" };
                     let problem = format!("{missing} for {}", show_duration(limit));
                     return Err(CliError::TimedOut { what: name, problem });

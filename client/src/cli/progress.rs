@@ -35,8 +35,10 @@ impl Meter {
         if printer.progress_mode() == ProgressMode::Bars {
             bar.set_style(style(match width() {
                 ..60 => "{msg} {percent:>3}% {bytes}/{total_bytes}",
-                60..MIN_WIDE => "{msg} [{wide_bar}] {bytes}/{total_bytes} ETA {eta}",
-                _ => "{elapsed} {msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}",
+                60..MIN_WIDE => "{msg} [{wide_bar}] {percent:>3}% {bytes_per_sec} ETA {eta}",
+                _ => {
+                    "{elapsed} {msg} [{wide_bar}] {percent:>3}% {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}"
+                }
             }));
             bar.set_message(doing);
         }
@@ -60,15 +62,28 @@ impl Meter {
                 {
                     *last = now;
                     let (percent, rate) = (percent(done, total), self.rate(now, done));
-                    self.printer.note(format_args!("{}: {percent}% of {}, {rate}", self.doing, Size(total)));
+                    let left = total.saturating_sub(done) / rate.0.max(1);
+                    let eta = show_duration(Duration::from_secs(left));
+                    let total = Size(total);
+                    self.printer
+                        .note(format_args!("{}: {percent}% of {total}, {rate}, ETA {eta}", self.doing));
                 }
             }
         }
     }
 
-    /// How long it has taken so far.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    /// Says how long it took for all of `total` bytes: to the log, and to whoever has watched the bar. `did` is a word such as "hashed".
+    pub(crate) fn sum_up(&self, did: &str, total: u64) {
+        let now = Instant::now();
+        let (seconds, rate) = ((now - self.started).as_secs_f64(), self.rate(now, total));
+        tracing::info!(
+            "{did} {} in {seconds:.1} s, {rate}, by {}",
+            Size(total),
+            torrent_format::hash::kernel()
+        );
+        if self.printer.progress_mode() == ProgressMode::Bars {
+            self.printer.note(format_args!("{did} {} in {seconds:.1} s, {rate}", Size(total)));
+        }
     }
 
     fn rate(&self, now: Instant, done: u64) -> Rate {

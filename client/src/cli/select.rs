@@ -1,4 +1,4 @@
-//! Which files of a torrent are wanted: numbers, globs, and what the magnet says.
+//! Which files of a torrent are wanted: numbers, globs, and what the magnet says. Users count without pad files, magnets with them.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -9,34 +9,42 @@ use torrent_format::create::Patterns;
 
 use super::args::Globs;
 use super::error::CliError;
+use super::list;
 use super::value::{FileNumbers, plural};
 use crate::engine::session::Select;
 
 /// Which files; asked again for each torrent, once its info is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
-    /// From 0. Empty: all.
-    numbers: Vec<RangeInclusive<usize>>,
+    numbers: Numbers,
     include: Option<Patterns>,
     exclude: Patterns,
+}
+
+/// Two ways to count files.
+#[derive(Clone, Debug)]
+enum Numbers {
+    All,
+    /// As `sprat show --files` counts: from 1, without pad files.
+    Typed(FileNumbers),
+    /// As a magnet counts (`so`, BEP 53): positions in [`Info::files`], from 0, pad files included.
+    Positions(Vec<RangeInclusive<usize>>),
 }
 
 impl Selection {
     /// What the flags say.
     pub(crate) fn new(numbers: Option<&FileNumbers>, globs: &Globs) -> Result<Self, CliError> {
-        let numbers =
-            numbers.map(|typed| typed.0.iter().map(|range| range.start() - 1..=range.end() - 1).collect());
         Ok(Self {
-            numbers: numbers.unwrap_or_default(),
+            numbers: numbers.map_or(Numbers::All, |typed| Numbers::Typed(typed.clone())),
             include: if globs.include.is_empty() { None } else { Some(Patterns::new(&globs.include)?) },
             exclude: Patterns::new(&globs.exclude)?,
         })
     }
 
-    /// Numbers on the command line go before those of the magnet (`so`, BEP 53, from 0).
+    /// Numbers on the command line go before those of the magnet.
     pub(crate) fn or_magnet(mut self, select: &[RangeInclusive<usize>]) -> Self {
-        if self.numbers.is_empty() {
-            self.numbers = select.to_vec();
+        if matches!(self.numbers, Numbers::All) && !select.is_empty() {
+            self.numbers = Numbers::Positions(select.to_vec());
         }
         self
     }
@@ -46,29 +54,75 @@ impl Selection {
         Select(Arc::new(move |info| self.flags(info)))
     }
 
-    /// One flag a file; empty: all.
+    /// One flag for each of [`Info::files`]; empty: all. Nobody wants a pad file.
     pub(crate) fn flags(&self, info: &Info) -> Result<Vec<bool>, String> {
-        let files = info.files();
-        let count = files.len();
-        if let Some(range) = self.numbers.iter().find(|range| *range.end() >= count) {
-            let files = plural(count as u64, "file");
-            return Err(format!("there is no file {}: the torrent has {files}", range.end() + 1));
+        let count = list::count(info);
+        if let Some(problem) = self.numbers.beyond(info) {
+            return Err(problem);
         }
-        let wanted: Vec<bool> = files
-            .iter()
-            .enumerate()
-            .map(|(number, file)| {
-                let below_root = below_root(info, file.path.as_path());
-                (self.numbers.is_empty() || self.numbers.iter().any(|range| range.contains(&number)))
-                    && self.include.as_ref().is_none_or(|patterns| patterns.matches(below_root))
-                    && !self.exclude.matches(below_root)
-            })
-            .collect();
+        let mut wanted = vec![false; info.files().len()];
+        for (index, (position, file)) in list::files(info).enumerate() {
+            let below_root = below_root(info, file.path.as_path());
+            wanted[position] = self.numbers.name(index + 1, position)
+                && self.include.as_ref().is_none_or(|patterns| patterns.matches(below_root))
+                && !self.exclude.matches(below_root);
+        }
         match wanted.iter().filter(|wanted| **wanted).count() {
             all if all == count => Ok(Vec::new()),
             0 => Err("the selection leaves no file to download".into()),
             _ => Ok(wanted),
         }
+    }
+}
+
+impl Numbers {
+    /// Whether the file with this number and this position is meant.
+    fn name(&self, number: usize, position: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Typed(typed) => typed.0.iter().any(|range| range.contains(&number)),
+            Self::Positions(ranges) => ranges.iter().any(|range| range.contains(&position)),
+        }
+    }
+
+    /// What is wrong with them, if they name files that the torrent does not have.
+    fn beyond(&self, info: &Info) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Typed(typed) => typed.beyond(list::count(info)),
+            Self::Positions(ranges) => {
+                let files = info.files().len();
+                let beyond = ranges.iter().find(|range| *range.end() >= files)?;
+                let files = plural(files as u64, "file");
+                Some(format!("the magnet selects file {}, from 0: the torrent has {files}", beyond.end()))
+            }
+        }
+    }
+}
+
+impl FileNumbers {
+    /// What is wrong with them for a torrent of `count` files, if anything is.
+    pub(crate) fn beyond(&self, count: usize) -> Option<String> {
+        let beyond = self.0.iter().find(|range| *range.end() > count)?;
+        Some(format!("there is no file {}: the torrent has {}", beyond.end(), plural(count as u64, "file")))
+    }
+
+    /// The same files as a magnet counts them (BEP 53). Without the info there are no pad files to be counted.
+    pub(crate) fn positions(&self, info: Option<&Info>) -> Vec<RangeInclusive<usize>> {
+        let Some(info) = info else {
+            return self.0.iter().map(|range| range.start() - 1..=range.end() - 1).collect();
+        };
+        let mut ranges: Vec<RangeInclusive<usize>> = Vec::new();
+        for (index, (position, _)) in list::files(info).enumerate() {
+            if !self.0.iter().any(|range| range.contains(&(index + 1))) {
+                continue;
+            }
+            match ranges.last_mut().filter(|last| last.end() + 1 == position) {
+                Some(last) => *last = *last.start()..=position,
+                None => ranges.push(position..=position),
+            }
+        }
+        ranges
     }
 }
 

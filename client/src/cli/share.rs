@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use torrent_format::{InfoHash, Magnet};
+use torrent_format::{InfoHashes, Magnet};
 use tracker::http::OwnSeeder;
 use tracker::{Config, ServeError, Server, serve};
 
@@ -51,8 +51,8 @@ pub(crate) async fn run(cx: &Context, args: ShareArgs) -> Result<(), CliError> {
     };
     let bind = config.bind;
     let session = Session::start(config).await?;
-    let info_hash = made.metainfo.info.info_hash();
-    let server = listen(args.http, bind, info_hash, session.port()).await?;
+    let hashes = made.metainfo.info.hashes();
+    let server = listen(args.http, bind, hashes, session.port()).await?;
 
     let hosts = hosts(&args, &server);
     let own_trackers: Vec<String> =
@@ -110,14 +110,11 @@ fn port_of(server: &Server) -> u16 {
 async fn listen(
     http: Option<SocketAddr>,
     bind: Option<IpAddr>,
-    info_hash: InfoHash,
+    hashes: InfoHashes,
     seeder_port: u16,
 ) -> Result<Server, CliError> {
-    let config = |http| Config {
-        http,
-        interval: INTERVAL,
-        own_seeder: Some(OwnSeeder { info_hash, port: seeder_port }),
-    };
+    let config =
+        |http| Config { http, interval: INTERVAL, own_seeder: Some(OwnSeeder { hashes, port: seeder_port }) };
     if let Some(addr) = http.or_else(|| bind.map(|ip| SocketAddr::new(ip, 0))) {
         return Ok(serve(config(vec![addr])).await?);
     }

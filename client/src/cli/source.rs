@@ -6,17 +6,15 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use torrent_format::{Info, InfoHash, InfoHashes, Magnet, Metainfo};
+use torrent_format::metainfo::MAX_TORRENT_LENGTH;
+use torrent_format::{Info, InfoHashes, Magnet, Metainfo};
 
 use super::Context;
 use super::error::CliError;
 use super::output::{printable, without_os_code};
 
-/// The longest .torrent that is read, in bytes: the most pieces there may be (2^21 hashes of 20 bytes) and as much again for names.
-const MAX_TORRENT: u64 = 96 << 20;
-
-/// The longest .torrent that is fetched, in bytes. An index that gives more than this gives something else.
-const MAX_FETCHED: usize = 10 << 20;
+/// The longest .torrent that is read, in bytes, wherever it is from: one more and it is known to be too long.
+const MAX_TORRENT: u64 = MAX_TORRENT_LENGTH as u64;
 
 /// How long a URL may take to answer, and how long its body may pause.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,14 +115,19 @@ pub(crate) async fn find(cx: &Context, typed: &OsStr) -> Result<Material, CliErr
     // A name may begin or end with a blank after all.
     let exact = Path::new(typed);
     let path = if exact.exists() { exact } else { Path::new(text.strip_prefix("file://").unwrap_or(&text)) };
-    match text.parse::<InfoHash>() {
-        Ok(info_hash) if !path.exists() => Ok(Material::Magnet(Box::new(Magnet::new(info_hash)))),
-        _ if is_v2_info_hash(&text) && !path.exists() => Err(CliError::Input {
-            input: text,
-            problem: "a v2 info hash, which is not supported yet".into(),
-            hint: None,
-        }),
+    match text.parse::<InfoHashes>() {
+        Ok(hash) if !path.exists() => Ok(Material::Magnet(Box::new(Magnet::new(hash)))),
         _ => read_path(path).await,
+    }
+}
+
+/// Reads what is to be edited: a file, or standard input, but nothing that a path may also stand for.
+pub(crate) async fn read_torrent(cx: &Context, path: &Path) -> Result<Source, CliError> {
+    let material =
+        if path == Path::new("-") { read_standard_input(cx).await? } else { read_path(path).await? };
+    match material {
+        Material::Magnet(magnet) => Ok(Source::Magnet(magnet)),
+        Material::Bytes { input, bytes } => parse_torrent(input, &bytes),
     }
 }
 
@@ -190,8 +193,8 @@ async fn read_standard_input(cx: &Context) -> Result<Material, CliError> {
         if let Some(link) = from_link(&text) {
             return link;
         }
-        if let Ok(info_hash) = text.parse::<InfoHash>() {
-            return Ok(Material::Magnet(Box::new(Magnet::new(info_hash))));
+        if let Ok(hash) = text.parse::<InfoHashes>() {
+            return Ok(Material::Magnet(Box::new(Magnet::new(hash))));
         }
     }
     Ok(Material::Bytes { input, bytes })
@@ -200,12 +203,19 @@ async fn read_standard_input(cx: &Context) -> Result<Material, CliError> {
 fn from_link(text: &str) -> Option<Result<Material, CliError>> {
     has_scheme(text, "magnet:").then(|| {
         text.parse().map(|magnet| Material::Magnet(Box::new(magnet))).map_err(|error| CliError::Input {
-            input: printable(text).into_owned(),
+            input: named(text),
             problem: format!("{error}"),
             // With an & in it, no shell has cut it.
             hint: (!text.contains('&')).then(|| "quote it: the shell cuts an unquoted link at each &".into()),
         })
     })
+}
+
+/// A link as an error names it: what comes on standard input may be megabytes long.
+fn named(link: &str) -> String {
+    const LONGEST: usize = 200;
+    let start = &link[..link.floor_char_boundary(LONGEST)];
+    format!("{}{}", printable(start), if start.len() < link.len() { "…" } else { "" })
 }
 
 fn parse_torrent(input: String, bytes: &[u8]) -> Result<Source, CliError> {
@@ -218,11 +228,6 @@ fn parse_torrent(input: String, bytes: &[u8]) -> Result<Source, CliError> {
         }),
         Err(source) => Err(CliError::Torrent { input, source }),
     }
-}
-
-/// 32 bytes in hex (BEP 52).
-fn is_v2_info_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn has_scheme(text: &str, scheme: &str) -> bool {
@@ -256,9 +261,8 @@ async fn fetch(url: &str) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_FETCHED {
-            let problem =
-                format!("longer than {}, which no .torrent is", super::value::Size(MAX_FETCHED as u64));
+        if bytes.len() as u64 > MAX_TORRENT {
+            let problem = format!("longer than {}, which no .torrent is", super::value::Size(MAX_TORRENT));
             return Err(CliError::Input { input: url.to_owned(), problem, hint: None });
         }
     }

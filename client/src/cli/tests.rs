@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use super::{Env, Exit, run};
 
+mod edit;
+mod versions;
+
 /// What a command did.
 #[derive(Debug)]
 struct Done {
@@ -85,6 +88,14 @@ impl Place {
 
 const TRACKER: &str = "http://tracker.example/announce";
 
+/// The info hashes of the tree as a hybrid, and its files' roots; libtorrent's are the same.
+const V1: &str = "60094137824ea600627ce423c0e138ae948dfe69";
+const ROOTS: [&str; 2] = [
+    "ab671631a9fa97a1fdac651fff6c68773b9acf0735b9c7f6ecdd54cbf1bf5dc2",
+    "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73",
+];
+const V2: &str = "f1fd5f0bbeed3cdadc0a253a29bfeda2ab9b73e16e398f496c7242be32b158e4";
+
 #[test]
 fn bad_command_lines_are_usage_errors_and_say_what_helps() {
     for args in [
@@ -103,6 +114,13 @@ fn bad_command_lines_are_usage_errors_and_say_what_helps() {
         &["create", "x", "--piece-length", "1KB"],
         &["create", "x", "--format", "v3"],
         &["create", "x", "--allow-lint", "nonsense"],
+        &["edit", "x", "--in-place"],
+        &["edit", "x", "-c", "no place"],
+        &["edit", "x", "-c", "two places", "--in-place", "-o", "y"],
+        &["edit", "x", "-n", "--private", "maybe"],
+        &["edit", "x", "-n", "--replace-tracker", "http://alone.example/"],
+        &["edit", "-", "--in-place", "-c", "nowhere"],
+        &["edit", "x", "y", "-o", "z", "-c", "one place for two"],
         &["tracker", "--http", "6969"],
         &["-q", "-v", "show", "x"],
     ] {
@@ -122,6 +140,22 @@ fn help_and_version_are_data() {
     let done = sprat(&[]);
     assert_eq!((done.exit, done.stdout.as_str()), (Exit::Usage, ""));
     assert!(done.stderr.contains("sprat <COMMAND>") || done.stderr.contains("Usage: sprat"), "{done:?}");
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_one_has_examples() {
+    let readme = include_str!("../../../README.md");
+    let known: Vec<String> = Vec::from_iter(readme.lines().filter_map(|line| {
+        let rest = line.strip_prefix("| `sprat ")?;
+        Some(rest.split([' ', '`']).next()?.to_owned())
+    }));
+    let parser = super::parse::command(&["--help".into()]);
+    let commands: Vec<String> = parser.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    assert_eq!(known, commands);
+    for command in commands {
+        let help = sprat(&[&command, "--help"]).stdout;
+        assert!(help.contains(&format!("\n  sprat {command}")), "{help}");
+    }
 }
 
 #[test]
@@ -182,9 +216,9 @@ fn create_says_what_it_is_asked_for_and_writes_nothing_on_a_dry_run() {
     let info_hash = dry("info-hash");
     assert_eq!(info_hash.exit, Exit::Ok);
     assert!(info_hash.stderr.contains("left out .hidden: hidden\n"), "{info_hash:?}");
-    let info_hash = info_hash.stdout.trim_end().to_owned();
-    assert_eq!(info_hash.len(), 40);
-    assert_eq!(dry("magnet").stdout, format!("magnet:?xt=urn:btih:{info_hash}&dn=tree&xl=40007\n"));
+    assert_eq!(info_hash.stdout, format!("{V1}\n{V2}\n"));
+    let topics = format!("xt=urn:btih:{V1}&xt=urn:btmh:1220{V2}");
+    assert_eq!(dry("magnet").stdout, format!("magnet:?{topics}&dn=tree&xl=40007\n"));
     assert_eq!(dry("path").stdout, format!("{}\n", place.path("x.torrent")));
     assert!(!Path::new(&place.path("x.torrent")).exists());
 }
@@ -220,7 +254,7 @@ fn the_date_is_none_unless_asked_for() {
 fn lints_stop_create_unless_allowed() {
     let place = Place::new();
     let (tree, torrent) = (place.path("tree"), place.path("odd.torrent"));
-    let args = ["create", &tree, "-o", &torrent, "--private", "-l", "20000"];
+    let args = ["create", &tree, "-o", &torrent, "--private", "--format", "v1", "-l", "20000"];
     let done = sprat(&args);
     assert_eq!((done.exit, done.stdout.as_str()), (Exit::Input, ""));
     assert!(done.stderr.contains("hint: --allow-lint private-trackerless"), "{done:?}");
@@ -239,18 +273,20 @@ fn show_json_has_every_key_of_the_contract() {
     let done = sprat(&["show", "--json", &place.path("tree.torrent")]);
     assert_eq!((done.exit, done.stderr.as_str()), (Exit::Ok, ""));
     let shown: Value = serde_json::from_str(&done.stdout).unwrap();
-    let info_hash = shown["info_hash_v1"].as_str().unwrap();
     let encoded = "http%3A%2F%2Ftracker.example%2Fannounce";
     let expected = serde_json::json!({
-        "schema": 1, "name": "tree", "info_hash_v1": info_hash, "info_hash_v2": null, "version": "v1",
-        "piece_length": 16384, "piece_count": 3, "total_size": 40007, "private": false,
-        "trackers": [[TRACKER]], "web_seeds": [], "nodes": [], "comment": null, "source": null,
+        "schema": 1, "name": "tree", "info_hash_v1": V1, "info_hash_v2": V2, "version": "hybrid",
+        "piece_length": 16384, "piece_count": 4, "total_size": 40007, "padding": 25529, "pad_file_count": 2,
+        "private": false,
+        "trackers": [[TRACKER]], "web_seeds": [], "http_seeds": [], "nodes": [], "update_url": null,
+        "similar": [], "collections": [], "comment": null, "source": null,
         "created_by": format!("sprat {}", env!("CARGO_PKG_VERSION")), "creation_date": null,
         "files": [
-            {"path": "tree/a.bin", "length": 40000, "pad": false},
-            {"path": "tree/sub/b.txt", "length": 7, "pad": false},
+            {"path": "tree/a.bin", "length": 40000, "root": ROOTS[0]},
+            {"path": "tree/sub/b.txt", "length": 7, "root": ROOTS[1]},
         ],
-        "magnet": format!("magnet:?xt=urn:btih:{info_hash}&dn=tree&xl=40007&tr={encoded}"),
+        "symlinks": [],
+        "magnet": format!("magnet:?xt=urn:btih:{V1}&xt=urn:btmh:1220{V2}&dn=tree&xl=40007&tr={encoded}"),
         "lints": [],
     });
     assert_eq!(shown, expected);
@@ -285,6 +321,9 @@ fn a_pasted_magnet_is_read_with_what_clings_to_it() {
         assert_eq!((done.exit, done.stdout.as_str()), (Exit::Ok, "a\n"), "{done:?}");
     }
     assert_eq!(sprat(&["magnet", hash]).stdout, format!("magnet:?xt=urn:btih:{hash}\n"));
+    assert_eq!(sprat(&["magnet", V2]).stdout, format!("magnet:?xt=urn:btmh:1220{V2}\n"));
+    let piped = sprat_with(&["magnet", "-"], V2.to_uppercase().as_bytes(), &[]);
+    assert_eq!(piped.stdout, format!("magnet:?xt=urn:btmh:1220{V2}\n"));
     let peer = sprat(&["magnet", hash, "--peer", "[::1]:6881", "--select-file", "1,3-5"]);
     assert_eq!(peer.stdout, format!("magnet:?xt=urn:btih:{hash}&x.pe=[::1]:6881&so=0,2-4\n"));
 }
@@ -294,21 +333,21 @@ fn verify_names_what_is_bad() {
     let place = Place::with_torrent();
     let (torrent, here) = (place.path("tree.torrent"), place.dir.path().to_str().unwrap());
     let done = sprat(&["verify", &torrent, here]);
-    let all_good = "tree: all 3 pieces match\n";
+    let all_good = "tree: all 4 pieces match\n";
     assert_eq!((done.exit, done.stdout.as_str(), done.stderr.as_str()), (Exit::Ok, "", all_good));
 
     std::fs::write(place.path("tree/sub/b.txt"), "CONTENT").unwrap();
     std::fs::write(place.path("tree/a.bin"), "short").unwrap();
     let done = sprat(&["verify", &torrent, here, "--pieces"]);
     assert_eq!(done.exit, Exit::Mismatch);
-    assert!(done.stdout.starts_with("tree/a.bin: 5 bytes instead of 40000\n"), "{done:?}");
-    assert!(done.stdout.ends_with("bad pieces: 0-2\n"), "{done:?}");
+    assert!(done.stdout.starts_with("tree/a.bin: 5 bytes instead of 40,000\n"), "{done:?}");
+    assert!(done.stdout.ends_with("bad pieces: 0-3\n"), "{done:?}");
 
     let done = sprat(&["verify", "--json", &torrent, here]);
     assert_eq!((done.exit, done.stdout.lines().count()), (Exit::Mismatch, 1));
     let report: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!((&report["ok"], &report["files"][0]["status"]), (&false.into(), &"wrong_length".into()));
-    assert_eq!(report["bad_pieces"], serde_json::json!([0, 1, 2]));
+    assert_eq!(report["bad_pieces"], serde_json::json!([0, 1, 2, 3]));
 }
 
 #[test]
@@ -485,7 +524,7 @@ fn a_scrape_that_nobody_answers_fails() {
 #[test]
 fn what_is_refused_is_refused_in_the_words_of_the_user() {
     let place = Place::new();
-    let (tree, hash64) = (place.path("tree"), "ab".repeat(32));
+    let tree = place.path("tree");
     for (args, exit, said) in [
         (vec!["create", &tree, "-n", "-N", "../x"], Exit::Usage, "--name"),
         (vec!["create", &tree, "-n", "-N", ""], Exit::Usage, "--name"),
@@ -494,7 +533,9 @@ fn what_is_refused_is_refused_in_the_words_of_the_user() {
             Exit::Input,
             "--include and --exclude leave no file",
         ),
-        (vec!["show", &hash64], Exit::Input, "v2 info hash, which is not supported yet"),
+        (vec!["create", &tree, "-n", "-l", "20000"], Exit::Usage, "--format v1 takes any"),
+        (vec!["magnet", V2, "--v1"], Exit::Input, "it has no v1 info hash"),
+        (vec!["show", V1, V2, "--diff", V1], Exit::Usage, "--diff compares OTHER with one SOURCE"),
         (vec!["show", ""], Exit::Usage, "the source is empty"),
         (vec!["get", "x", "--encryption", "require"], Exit::Usage, "does not encrypt"),
         (vec!["magnet", "x", "--port", "1"], Exit::Usage, "--resolve"),

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use torrent_format::{Info, Magnet};
 
-use super::Context;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::printable;
 use super::progress::{Row, percent};
-use super::value::{Rate, Size, show_duration};
+use super::value::{Rate, Size, plural, show_duration};
+use super::{Context, list};
 use crate::engine::session::{Phase, Snapshot, TorrentEvent, TorrentHandle};
 use crate::torrent::Event;
 
@@ -73,8 +73,10 @@ pub(crate) struct Finished {
     pub(crate) path: PathBuf,
     /// Its name, fit for a terminal.
     pub(crate) name: String,
-    /// Its info hash.
+    /// Its info hash; v1 if it has one, else v2 cut to 40 digits.
     pub(crate) info_hash: String,
+    /// Its v2 info hash, if it has one.
+    pub(crate) info_hash_v2: Option<String>,
 }
 
 impl Transfer {
@@ -207,7 +209,7 @@ impl Transfer {
         };
         let details = json!({
             "name": info.map_or(self.label.as_str(), Info::name),
-            "file_count": info.map(|info| info.files().len()),
+            "file_count": info.map(list::count),
             "total_size": info.map(|info| info.layout().total()),
             "dir": self.dir.display().to_string(),
             "magnet": magnet,
@@ -217,7 +219,7 @@ impl Transfer {
 
     fn handle_info(&mut self, info: Info) {
         self.label = printable(info.name()).into_owned();
-        let (files, total) = (info.files().len(), info.layout().total());
+        let (files, total) = (list::count(&info), info.layout().total());
         tracing::info!("{}: {files} files, {}", self.label, Size(total));
         if let Goal::Serve { magnet, .. } = &mut self.goal {
             magnet.name.get_or_insert_with(|| self.label.clone());
@@ -270,6 +272,7 @@ impl Transfer {
             path: path.clone(),
             name: self.label.clone(),
             info_hash: self.handle.info_hash.to_string(),
+            info_hash_v2: self.info.as_ref().and_then(|info| info.hashes().v2()).map(|hash| hash.to_string()),
         };
         if matches!(self.goal, Goal::Get) {
             cx.out.note(format_args!(
@@ -303,13 +306,15 @@ impl Transfer {
                 self.emit_peer(cx, addr, "banned", None);
             }
             Event::PieceVerified(piece) => tracing::trace!("{}: piece {} is good", self.label, piece.get()),
-            Event::PieceFailed(piece) => {
-                cx.out.warn(format_args!(
-                    "{}: piece {} came damaged and is fetched again",
-                    self.label,
-                    piece.get()
-                ));
-                self.emit(cx, "piece_failed", json!({"piece": piece.get()}));
+            Event::LayersComplete => tracing::debug!("{}: all piece layers are known", self.label),
+            Event::PieceFailed { piece, blocks } => {
+                let (label, piece) = (&self.label, piece.get());
+                let what = match blocks.len() as u64 {
+                    0 => format!("piece {piece}"),
+                    count => format!("{} of piece {piece}", plural(count, "block")),
+                };
+                cx.out.warn(format_args!("{label}: {what} came damaged, to be fetched again"));
+                self.emit(cx, "piece_failed", json!({"piece": piece, "blocks": blocks}));
             }
             Event::TrackerReplied { url, peers, seeds, leechers, warning } => {
                 if self.failing_trackers.remove(&*url) {

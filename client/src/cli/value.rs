@@ -153,9 +153,22 @@ impl FromStr for FileNumbers {
     }
 }
 
-/// `1 file`, `2 files`.
+/// `1 file`, `1,234 files`.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// `1,234,567`: for people; whatever a program may read has plain digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -226,6 +239,16 @@ mod tests {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (185, "3m05s"), (7800, "2h10m"), (367_200, "4d06h")] {
             assert_eq!(show_duration(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!((plural(1, "file"), plural(1234, "file")), ("1 file".into(), "1,234 files".into()));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `sprat verify`: local data against a torrent.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use torrent_format::metainfo::File;
 use torrent_format::verify::{FileStatus, Report, verify};
 use torrent_format::{Info, PieceIndex};
 
@@ -12,8 +14,11 @@ use super::exit::Exit;
 use super::output::printable;
 use super::progress::Meter;
 use super::source::{self, Source, blocking};
-use super::value::{Rate, Size, plural};
-use super::{Context, get};
+use super::value::{grouped, plural};
+use super::{Context, get, list, show};
+
+/// Bad ranges that a line names; JSON has them all.
+const MAX_RANGES: usize = 10;
 
 pub(crate) async fn run(cx: &Context, args: VerifyArgs) -> Result<(), CliError> {
     let source = source::resolve(cx, &args.source).await?;
@@ -46,8 +51,7 @@ async fn check(cx: &Context, info: &Info, root: PathBuf, threads: usize) -> Resu
         (report, meter)
     };
     let (report, meter) = blocking(job).await?;
-    let seconds = meter.elapsed().as_secs_f64().max(0.001);
-    tracing::info!("checked {} in {seconds:.1}s, {}", Size(total), Rate((total as f64 / seconds) as u64));
+    meter.sum_up("checked", total);
     Ok(report)
 }
 
@@ -70,24 +74,67 @@ fn print(cx: &Context, info: &Info, report: &Report, pieces: bool) -> Result<(),
     if pieces && !report.bad.is_empty() {
         cx.out.data(pieces_text(report));
     }
-    let (bad, good) = (report.bad.len(), report.good.count());
+    if !report.conflicts.is_empty() {
+        let pieces = plural(report.conflicts.len() as u64, "bad piece");
+        cx.out.data(format_args!(
+            "{pieces} right by the hashes of one version: the torrent contradicts itself, and no data can match it"
+        ));
+    }
+    let (bad, unknown) = (report.bad.len() as u64, report.unknown.len() as u64);
+    if bad == 0 && unknown > 0 && report.files.iter().all(|status| *status == FileStatus::Ok) {
+        return Err(CliError::Input {
+            input: name.into_owned(),
+            problem: format!(
+                "{} can't be checked: the .torrent lacks piece layers",
+                plural(unknown, "piece")
+            ),
+            hint: Some("`sprat magnet --resolve -o FILE` fetches them from the swarm".into()),
+        });
+    }
     if bad == 0 {
         let problem = "every piece matches, but not the length of every file";
         return Err(CliError::Mismatch(format!("{base} is not what the torrent {name} says: {problem}")));
     }
     Err(CliError::Mismatch(format!(
-        "{base} is not what the torrent {name} says: {bad} of {} pieces are bad",
-        bad + good as usize
+        "{base} is not what the torrent {name} says: {} of {} pieces are bad",
+        grouped(bad),
+        grouped(count.into())
     )))
 }
 
 /// A line a bad file.
 fn problems<'a>(info: &'a Info, report: &'a Report) -> impl Iterator<Item = String> + 'a {
-    let bad = info.files().iter().zip(&report.files).filter(|(_, status)| **status != FileStatus::Ok);
-    bad.map(|(file, status)| {
+    let bad = payload(info, report).filter(|(_, _, status)| **status != FileStatus::Ok);
+    bad.map(|(position, file, status)| {
         let path = file.path.as_path().to_string_lossy();
-        format!("{}: {}", printable(&path), status_text(status, file.length))
+        let ranges = match status {
+            FileStatus::BadPieces { .. } => ranges_text(&report.bad_ranges(info, position)),
+            _ => String::new(),
+        };
+        format!("{}: {}{ranges}", printable(&path), status_text(status, file.length))
     })
+}
+
+/// `, bytes 0-16383, 32768-40000 and 3 more ranges`.
+fn ranges_text(ranges: &[Range<u64>]) -> String {
+    if ranges.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> =
+        ranges.iter().take(MAX_RANGES).map(|range| format!("{}-{}", range.start, range.end - 1)).collect();
+    let more = match ranges.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {}", plural(more as u64, "more range")),
+    };
+    format!(", bytes {}{more}", shown.join(", "))
+}
+
+/// What became of each file that has a number.
+fn payload<'a>(
+    info: &'a Info,
+    report: &'a Report,
+) -> impl Iterator<Item = (usize, &'a File, &'a FileStatus)> {
+    list::files(info).filter_map(|(position, file)| Some((position, file, report.files.get(position)?)))
 }
 
 fn status_text(status: &FileStatus, length: u64) -> String {
@@ -96,9 +143,12 @@ fn status_text(status: &FileStatus, length: u64) -> String {
         FileStatus::Missing => "missing".into(),
         FileStatus::NotAFile => "not a file".into(),
         FileStatus::WrongLength { found } if *found > length => {
-            format!("{found} bytes instead of {length}: {} too many", found - length)
+            let (found, length, more) = (grouped(*found), grouped(length), grouped(found - length));
+            format!("{found} bytes instead of {length}: {more} too many")
         }
-        FileStatus::WrongLength { found } => format!("{} instead of {length}", plural(*found, "byte")),
+        FileStatus::WrongLength { found } => {
+            format!("{} instead of {}", plural(*found, "byte"), grouped(length))
+        }
         FileStatus::BadPieces { count } => plural(u64::from(*count), "bad piece"),
         FileStatus::Unreadable { kind } => format!("can't be read: {kind}"),
     }
@@ -117,8 +167,12 @@ fn pieces_text(report: &Report) -> String {
     format!("bad pieces: {}", ranges.join(", "))
 }
 
+fn numbers(pieces: &[PieceIndex]) -> Vec<u32> {
+    pieces.iter().copied().map(PieceIndex::get).collect()
+}
+
 fn json(info: &Info, report: &Report) -> Value {
-    let files = info.files().iter().zip(&report.files).map(|(file, status)| {
+    let files = payload(info, report).map(|(position, file, status)| {
         let state = match status {
             FileStatus::Ok => "ok",
             FileStatus::Missing => "missing",
@@ -132,19 +186,31 @@ fn json(info: &Info, report: &Report) -> Value {
         });
         match status {
             FileStatus::WrongLength { found } => entry["found"] = (*found).into(),
-            FileStatus::BadPieces { count } => entry["count"] = (*count).into(),
+            FileStatus::BadPieces { count } => {
+                entry["count"] = (*count).into();
+                let ranges = report.bad_ranges(info, position).into_iter();
+                let ranges =
+                    ranges.map(|range| json!({"offset": range.start, "length": range.end - range.start}));
+                entry["bad_ranges"] = ranges.collect();
+            }
             _ => {}
         }
         entry
     });
-    json!({
+    let mut document = json!({
         "name": info.name(),
-        "info_hash_v1": info.info_hash().to_string(),
+        "version": show::version(info.version()),
         "path": report.base.display().to_string(),
         "ok": report.is_ok(),
         "piece_count": info.layout().piece_count(),
         "pieces_good": report.good.count(),
-        "bad_pieces": report.bad.iter().copied().map(PieceIndex::get).collect::<Vec<_>>(),
+        "bad_pieces": numbers(&report.bad),
+        "conflicting_pieces": numbers(&report.conflicts),
+        "unknown_pieces": numbers(&report.unknown),
         "files": files.collect::<Vec<_>>(),
-    })
+    });
+    for (key, hash) in show::hashes(info.hashes()) {
+        document[key] = hash;
+    }
+    document
 }

@@ -1,6 +1,6 @@
 //! Files that sprat makes: complete under their own name, or not there at all.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,22 @@ pub(crate) fn whole(cx: &Context, path: &Path, bytes: &[u8], force: bool) -> Res
         cx.out.bytes(bytes);
         return Ok(());
     }
-    let failed = |source: io::Error| CliError::Write { path: path.to_owned(), source };
     if path.file_name().is_none_or(std::ffi::OsStr::is_empty) || path.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
+        return Err(CliError::Write { path: path.to_owned(), source: io::ErrorKind::IsADirectory.into() });
     }
     refuse_existing(path, force)?;
+    save(path, bytes, force, None)
+}
+
+/// Writes `bytes` in place of the file `path`, as [`whole`] does, and with its permissions. `path` is no link: that would be replaced.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let metadata = path.metadata();
+    let metadata = metadata.map_err(|source| CliError::Write { path: path.to_owned(), source })?;
+    save(path, bytes, true, Some(metadata.permissions()))
+}
+
+fn save(path: &Path, bytes: &[u8], force: bool, permissions: Option<Permissions>) -> Result<(), CliError> {
+    let failed = |source: io::Error| CliError::Write { path: path.to_owned(), source };
     // Opened here, with the mode that any program makes a file with, and written to past the wrapper: the errors of `tempfile` quote
     // the temporary name, which nobody has typed.
     let mut file = tempfile::Builder::new()
@@ -30,6 +41,9 @@ pub(crate) fn whole(cx: &Context, path: &Path, bytes: &[u8], force: bool) -> Res
         })
         .map_err(failed)?;
     let handle = file.as_file_mut();
+    if let Some(permissions) = permissions {
+        handle.set_permissions(permissions).map_err(failed)?;
+    }
     handle.write_all(bytes).and_then(|()| handle.sync_all()).map_err(failed)?;
     let renamed = if force { file.persist(path) } else { file.persist_noclobber(path) };
     match renamed {

@@ -23,7 +23,7 @@ use super::limit::Limiter;
 use super::outbox::{Outbox, Overflow};
 use super::storage::{Storage, StorageError};
 use crate::torrent::PeerKey;
-use crate::wire::message::encode_block_header;
+use crate::wire::message::{BLOCK_HEADER_LENGTH, encode_block_header};
 use crate::wire::{BlockRequest, Frame, FrameDecoder, FrameError, Message};
 
 /// A read buffer at first; thousands of idle peers must not cost much.
@@ -131,7 +131,7 @@ enum End {
 }
 
 async fn run(key: PeerKey, shaken: Shaken, link: Link, outbox: Arc<Outbox>) {
-    let Shaken { stream, peer, received } = shaken;
+    let Shaken { stream, peer, received, .. } = shaken;
     tracing::debug!(addr = %peer.addr, id = %peer.peer_id, direction = ?peer.direction, "connected");
     tune(&stream);
     let reader = Reader { stream: &stream, buffer: received, room: MIN_READ_BUFFER, key, link: &link };
@@ -286,16 +286,15 @@ impl<'a> Writer<'a> {
         let start = Instant::now();
         let blocks = self.read_blocks(blocks).await?;
         let messages = self.outbox.take_messages();
-        let headers = blocks.iter().map(|(block, _)| {
-            let mut header = Vec::new();
-            encode_block_header(*block, &mut header);
-            header
-        });
-        let headers: Vec<_> = headers.collect();
-        let mut parts = vec![IoSlice::new(&messages)];
+        let mut headers = Vec::with_capacity(blocks.len() * BLOCK_HEADER_LENGTH);
+        for (block, _) in &blocks {
+            encode_block_header(*block, &mut headers);
+        }
+        let mut parts = Vec::with_capacity(1 + 2 * blocks.len());
+        parts.push(IoSlice::new(&messages));
         let mut ends = VecDeque::with_capacity(blocks.len());
         let mut end = messages.len();
-        for (header, (block, payload)) in headers.iter().zip(&blocks) {
+        for (header, (block, payload)) in headers.chunks(BLOCK_HEADER_LENGTH).zip(&blocks) {
             parts.extend([IoSlice::new(header), IoSlice::new(payload)]);
             end += header.len() + payload.len();
             ends.push_back((end, *block));
@@ -416,7 +415,8 @@ mod tests {
             upload: Limiter::new(None),
             download: Limiter::new(None),
         };
-        let shaken = Shaken { stream, peer, received: BytesMut::with_capacity(64) };
+        let name = InfoHash([0; 20]);
+        let shaken = Shaken { stream, peer, name, upgradable: false, received: BytesMut::with_capacity(64) };
         let connection = Connection::start(key(peer), shaken, link);
         Rig { connection, theirs, events, pool }
     }

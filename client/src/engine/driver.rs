@@ -1,26 +1,28 @@
 #![expect(clippy::disallowed_methods, reason = "the core's time is this driver's clock")]
 //! One torrent: a task that owns its [`Torrent`], hands it what happens, and does what it says. No rule is here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
-use torrent_format::InfoHash;
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
 use torrent_format::merkle::Hash;
+use torrent_format::{Info, InfoHash};
 
 use super::announce::Announced;
 use super::buffer::Buffer;
 use super::connection::{Connection, Link, PeerEvent};
-use super::handshake::{HandshakeFailure, Shaken, dial};
-use super::open::{Opened, Opener, Source};
+use super::handshake::{HandshakeFailure, Names, Shaken, dial};
+use super::open::{Opened, Opener};
 use super::outbox::Overflow;
-use super::session::{Phase, TorrentEvent, TorrentFailure};
-use super::storage::{Access, StorageError, StorageEvent};
+use super::session::{Phase, Place, TorrentEvent, TorrentFailure};
+use super::storage::{Access, Storage, StorageError, StorageEvent};
+use super::task::Purpose;
 use crate::torrent::{Action, Config, Event, PeerKey, PeerSource, Start, Time, Torrent, TrackerId, Verdict};
 use crate::wire::{BlockRequest, HashRequest};
 
@@ -54,9 +56,18 @@ pub(super) struct Driver {
     /// The core's time zero.
     epoch: Instant,
     opener: Opener,
+    purpose: Purpose,
+    /// Where connections that come in find it. Free once it has ended.
+    place: Place,
     /// What every connection gets; holds the data once it is open.
     link: Link,
     connections: HashMap<PeerKey, Connection>,
+    /// Connections by a name that may be the torrent's v2 name: its info will tell.
+    unproven: HashMap<PeerKey, InfoHash>,
+    /// Connections by the v1 name, made when the v2 name was not known, of peers that speak v2.
+    upgradable: HashSet<PeerKey>,
+    /// The info may add a v2 name.
+    names_open: bool,
     /// The end of the latest announce to a tracker: one at a time, in order. A `stopped` that overtakes a `completed` would leave us in
     /// the swarm.
     turns: HashMap<TrackerId, oneshot::Receiver<()>>,
@@ -66,6 +77,8 @@ pub(super) struct Driver {
     /// The disk is being looked at, after the info has come from peers.
     opening: bool,
     saving: Saving,
+    /// It has to stop in limited time: nothing is hashed any more.
+    hurried: Arc<AtomicBool>,
     failed: bool,
     stopping: Option<Stopping>,
 }
@@ -75,10 +88,19 @@ pub(super) struct Driver {
 enum Done {
     Dialled(SocketAddr, Result<Shaken, HandshakeFailure>),
     Resolved(Vec<SocketAddr>),
-    Announced { tracker: TrackerId, goodbye: bool, announced: Announced },
+    Announced {
+        tracker: TrackerId,
+        goodbye: bool,
+        announced: Announced,
+    },
     Leaves(PeerKey, HashRequest, Option<Vec<Hash>>),
     Opened(Result<Box<Opened>, TorrentFailure>),
-    Saved { whole: bool, outcome: Result<(), StorageError> },
+    /// What was checked by v1 alone was checked by v2.
+    Proven(Result<(), StorageError>),
+    Saved {
+        whole: bool,
+        outcome: Result<(), StorageError>,
+    },
 }
 
 /// What is on its way to being durable.
@@ -100,9 +122,11 @@ struct Stopping {
 }
 
 impl Driver {
-    /// `opened`: `None` if the info has to come from peers.
+    /// `opened`: `None` if the info, or a part of its hashes, has to come from peers.
     pub(super) fn new(
         opener: Opener,
+        purpose: Purpose,
+        place: Place,
         opened: Option<Opened>,
         seed: u64,
         peer_events: mpsc::Sender<(PeerKey, PeerEvent)>,
@@ -120,9 +144,10 @@ impl Driver {
             sequential: torrent.sequential,
             ablation: torrent.ablation,
         };
+        let names_open = torrent.info.is_none() && torrent.hashes.v2().is_none();
         let storage = OnceLock::new();
         let (phase, start) = match opened {
-            None => (Phase::FetchingInfo, Start::Magnet { info: None }),
+            None => (Phase::FetchingInfo, Start::Magnet { info: torrent.info.clone() }),
             Some(opened) => {
                 storage.get_or_init(|| opened.storage);
                 let Opened { info, have, wanted, .. } = opened;
@@ -142,13 +167,19 @@ impl Driver {
             torrent: Torrent::new(Time::default(), config, start),
             epoch: Instant::now(),
             opener,
+            purpose,
+            place,
             link,
             connections: HashMap::new(),
+            unproven: HashMap::new(),
+            upgradable: HashSet::new(),
+            names_open,
             turns: HashMap::new(),
             tasks,
             phase,
             opening: false,
             saving: Saving::default(),
+            hurried: Arc::default(),
             failed: false,
             stopping: None,
         }
@@ -188,7 +219,7 @@ impl Driver {
 
     /// Lets go of everything, the lock on the data last.
     async fn end(self) {
-        let Self { link, connections, mut tasks, stopping, saving, opener, .. } = self;
+        let Self { link, connections, mut tasks, stopping, saving, opener, place: _place, .. } = self;
         drop(connections);
         tasks.shutdown().await;
         let Some(storage) = link.storage.get().cloned() else { return };
@@ -215,6 +246,7 @@ impl Driver {
             match action {
                 Action::Connect(addr, swarm) => self.dial(addr, swarm),
                 Action::Disconnect(key, reason) => {
+                    self.forget(key);
                     if self.connections.remove(&key).is_some() {
                         tracing::debug!(?key, "we disconnect: {reason}");
                     }
@@ -236,9 +268,14 @@ impl Driver {
                         storage.drop_blocks(piece, &blocks);
                     }
                 }
-                Action::ReadLeaves { peer, request, file } => self.read_leaves(peer, request, file),
+                Action::ReadLeaves { peer, request, file, first, count } => {
+                    self.read_leaves(peer, request, move |storage| {
+                        storage.leaves_blocking(file, first, count)
+                    });
+                }
                 Action::Announce { tracker, url, request } => self.announce(tracker, url, request),
-                Action::Info(bytes) => self.open(bytes),
+                Action::Info(info) => self.handle_info(info),
+                Action::BadInfo(fault) => self.fail(fault.into()),
                 Action::Notify(event) => self.notify(event),
             }
         }
@@ -287,10 +324,19 @@ impl Driver {
     }
 
     fn handle_shaken(&mut self, shaken: Shaken) {
-        let peer = shaken.peer;
+        let (peer, name, upgradable) = (shaken.peer, shaken.name, shaken.upgradable);
         match self.torrent.handle_connected(self.now(), peer) {
             Ok(key) => {
+                if !self.is_known(name) {
+                    self.unproven.insert(key, name);
+                }
                 self.connections.insert(key, Connection::start(key, shaken, self.link.clone()));
+                if upgradable && self.torrent.hashes().v2().is_some() {
+                    // The info has come meanwhile.
+                    self.torrent.upgrade(self.now(), key);
+                } else if upgradable && self.names_open {
+                    self.upgradable.insert(key);
+                }
             }
             Err(reason) => tracing::debug!(addr = %peer.addr, "refused: {reason}"),
         }
@@ -304,7 +350,11 @@ impl Driver {
         let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let now = self.now();
         match done {
-            Done::Dialled(_, Ok(shaken)) => self.handle_shaken(shaken),
+            Done::Dialled(_, Ok(shaken)) if self.names_open || self.is_known(shaken.name) => {
+                self.handle_shaken(shaken);
+            }
+            // The info has come meanwhile.
+            Done::Dialled(addr, Ok(_)) => self.torrent.handle_connect_failed(now, addr),
             Done::Dialled(addr, Err(error)) => {
                 tracing::debug!(%addr, "can't connect: {error}");
                 self.torrent.handle_connect_failed(now, addr);
@@ -321,6 +371,10 @@ impl Driver {
                 let Opened { info, storage, have, wanted } = *opened;
                 self.link.storage.get_or_init(|| storage);
                 self.phase = if self.stopping.is_some() { Phase::Stopping } else { Phase::Running };
+                if info.missing_layers().next().is_none() {
+                    // Layers may have come meanwhile.
+                    self.prove();
+                }
                 self.torrent.handle_info(now, info, have, wanted);
             }
             // As we wished.
@@ -329,6 +383,8 @@ impl Driver {
                 self.opening = false;
                 self.fail(failure);
             }
+            Done::Proven(Ok(())) => {}
+            Done::Proven(Err(error)) => self.fail(error.into()),
             Done::Saved { whole, outcome } => {
                 self.saving.under_way = false;
                 // What storage said before it was done comes first: files, then the whole.
@@ -353,26 +409,38 @@ impl Driver {
             Event::Fulfilled => {
                 self.stop(None);
             }
+            Event::LayersComplete => self.prove(),
             _ => {}
         }
     }
 
     // -- what is done about it
 
-    fn read_leaves(&mut self, peer: PeerKey, request: HashRequest, file: usize) {
+    /// Off the network threads: the disk may take its time.
+    fn read_leaves(
+        &mut self,
+        peer: PeerKey,
+        request: HashRequest,
+        read: impl FnOnce(Storage) -> Result<Vec<Hash>, StorageError> + Send + 'static,
+    ) {
         let Some(storage) = self.link.storage.get().cloned() else { return };
         self.tasks.spawn(async move {
-            let (first, count) = (request.index.into(), request.length);
-            let read = tokio::task::spawn_blocking(move || storage.leaves_blocking(file, first, count));
-            Done::Leaves(peer, request, read.await.ok().and_then(Result::ok))
+            let read = tokio::task::spawn_blocking(move || read(storage)).await;
+            let leaves = read.ok().and_then(|outcome| {
+                outcome
+                    .inspect_err(|error| tracing::warn!("can't hash what was verified before: {error}"))
+                    .ok()
+            });
+            Done::Leaves(peer, request, leaves)
         });
     }
 
     fn dial(&mut self, addr: SocketAddr, swarm: InfoHash) {
-        let (shared, info_hash) = (Arc::clone(&self.opener.shared), swarm);
+        let shared = Arc::clone(&self.opener.shared);
+        let names = Names { hashes: self.torrent.hashes(), open: self.names_open };
         self.tasks.spawn(async move {
             let _permit = shared.half_open.acquire().await;
-            Done::Dialled(addr, dial(addr, shared.config.bind, info_hash, shared.peer_id).await)
+            Done::Dialled(addr, dial(addr, shared.config.bind, names, swarm, shared.peer_id).await)
         });
     }
 
@@ -401,7 +469,17 @@ impl Driver {
         }
     }
 
+    fn is_known(&self, name: InfoHash) -> bool {
+        self.torrent.hashes().swarms().any(|known| known == name)
+    }
+
+    fn forget(&mut self, key: PeerKey) {
+        self.unproven.remove(&key);
+        self.upgradable.remove(&key);
+    }
+
     fn lose(&mut self, key: PeerKey) {
+        self.forget(key);
         self.connections.remove(&key);
         self.torrent.handle_disconnected(self.now(), key);
     }
@@ -415,19 +493,63 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, info: Vec<u8>) {
+    /// The info is known, and the payload can be checked by it.
+    fn handle_info(&mut self, info: Info) {
+        // The same torrent may be here twice, by one of its names each: one is enough.
+        if let Err(taken) = self.place.learn(self.torrent.hashes()) {
+            return self.fail(TorrentFailure::Twice(taken));
+        }
+        self.close_names(&info);
+        match self.purpose {
+            Purpose::Payload => self.open(info),
+            Purpose::Info => self.opener.tell_info(&info),
+        }
+    }
+
+    /// Every name of the torrent is known. Who turns out to speak of another torrent is left; piece layers come only by the v2 name, so that
+    /// who can give them is dialled anew by that.
+    fn close_names(&mut self, info: &Info) {
+        self.names_open = false;
+        for (key, name) in std::mem::take(&mut self.unproven) {
+            if !self.is_known(name) {
+                tracing::debug!(?key, "we disconnect: it speaks of another torrent, {name}");
+                self.lose(key);
+            }
+        }
+        if info.version().has_v2() {
+            for key in std::mem::take(&mut self.upgradable) {
+                self.torrent.upgrade(self.now(), key);
+            }
+        }
+    }
+
+    fn open(&mut self, info: Info) {
         self.phase = Phase::Checking;
         self.opening = true;
-        let opening = self.opener.open(Source::Raw(info));
+        let opening = self.opener.open(info);
         self.tasks.spawn(async move { Done::Opened(opening.await.map(Box::new)) });
     }
 
-    /// Makes durable what is verified by now.
+    /// Checks by v2 what was checked by v1 alone: a torrent whose versions disagree must not be given to others.
+    fn prove(&mut self) {
+        let Some(storage) = self.link.storage.get().cloned() else { return };
+        let hurried = Arc::clone(&self.hurried);
+        self.tasks.spawn(async move { Done::Proven(prove(storage, hurried).await) });
+    }
+
+    /// Makes durable what is verified by now; of a whole torrent, proves what was not proven.
     fn save(&mut self) {
         if let (Some(storage), false) = (self.link.storage.get().cloned(), self.saving.under_way) {
             self.saving.under_way = true;
             let whole = self.saving.whole;
-            self.tasks.spawn(async move { Done::Saved { whole, outcome: storage.flush().await } });
+            let hurried = Arc::clone(&self.hurried);
+            self.tasks.spawn(async move {
+                let mut outcome = storage.flush().await;
+                if whole && outcome.is_ok() {
+                    outcome = prove(storage, hurried).await;
+                }
+                Done::Saved { whole, outcome }
+            });
         }
     }
 
@@ -454,6 +576,9 @@ impl Driver {
     /// `None`: because it has done what was asked for; then it takes the time that it needs.
     fn stop(&mut self, limit: Option<Duration>) {
         let deadline = limit.map(|limit| Instant::now() + limit);
+        if deadline.is_some() {
+            self.hurried.store(true, Ordering::Relaxed);
+        }
         if let Some(stopping) = &mut self.stopping {
             stopping.deadline = [stopping.deadline, deadline].into_iter().flatten().min();
             return;
@@ -496,6 +621,18 @@ impl Driver {
             .min()
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
+}
+
+/// Off the network threads: it reads as much as there is to prove.
+async fn prove(storage: Storage, hurried: Arc<AtomicBool>) -> Result<(), StorageError> {
+    let proving = tokio::task::spawn_blocking(move || {
+        match storage.prove_blocking(|| !hurried.load(Ordering::Relaxed)) {
+            // As we wished.
+            Err(StorageError::CalledOff) => Ok(()),
+            outcome => outcome,
+        }
+    });
+    proving.await.expect("proving does not panic")
 }
 
 async fn resolve(peer: String) -> Done {

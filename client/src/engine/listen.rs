@@ -140,7 +140,7 @@ async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)
 }
 
 async fn welcome(stream: TcpStream, addr: SocketAddr, shared: Arc<Shared>) {
-    let known = |info_hash: &_| shared.has(info_hash);
+    let known = |info_hash: &_| shared.hashes_of(info_hash);
     match handshake::accept(stream, addr, shared.peer_id, known).await {
         Ok((info_hash, shaken)) => shared.deliver(&info_hash, shaken),
         Err(error) => tracing::debug!(%addr, "no handshake: {error}"),

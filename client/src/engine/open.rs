@@ -22,15 +22,6 @@ pub(super) struct Opened {
     pub(super) wanted: Bitfield,
 }
 
-/// What the info is made from.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// It was read from a .torrent.
-    Known(Info),
-    /// Its bytes came from peers.
-    Raw(Vec<u8>),
-}
-
 /// Opens a torrent's data, and tells the news on the way.
 #[derive(Clone, Debug)]
 pub(super) struct Opener {
@@ -53,6 +44,12 @@ impl Opener {
         Self { torrent, shared, events, news, called_off: Arc::default() }
     }
 
+    /// The info is known.
+    pub(super) fn tell_info(&self, info: &Info) {
+        self.news.tell(TorrentEvent::Info(info.clone()));
+        self.news.snapshot.send_modify(|snapshot| snapshot.info = Some(info.clone()));
+    }
+
     /// Ends what is being opened with [`StorageError::CalledOff`], if it is hashing yet.
     pub(super) fn call_off(&self) {
         self.called_off.store(true, Ordering::Relaxed);
@@ -60,17 +57,14 @@ impl Opener {
 
     /// On a thread of its own, since it hashes for as long as it takes: one that neither a network thread nor the end of the program has
     /// to wait for.
-    pub(super) fn open(
-        &self,
-        source: Source,
-    ) -> impl Future<Output = Result<Opened, TorrentFailure>> + use<> {
+    pub(super) fn open(&self, info: Info) -> impl Future<Output = Result<Opened, TorrentFailure>> + use<> {
         let opener = self.clone();
         async move {
             let (done, outcome) = oneshot::channel();
             let path = opener.torrent.dir.clone();
             let thread = std::thread::Builder::new().name("check".to_owned()).spawn(move || {
                 // Nobody waits any more if the torrent was stopped.
-                let _ = done.send(opener.open_blocking(source));
+                let _ = done.send(opener.open_blocking(info));
             });
             thread.map_err(|source| StorageError::Io {
                 action: "can't start a thread to check",
@@ -81,17 +75,10 @@ impl Opener {
         }
     }
 
-    fn open_blocking(&self, source: Source) -> Result<Opened, TorrentFailure> {
+    fn open_blocking(&self, info: Info) -> Result<Opened, TorrentFailure> {
         let Self { torrent, shared, events, news, called_off } = self;
-        let info = match source {
-            Source::Known(info) => info,
-            Source::Raw(bytes) => Info::from_bytes(&bytes)?,
-        };
-        news.tell(TorrentEvent::Info(info.clone()));
-        news.snapshot.send_modify(|snapshot| {
-            snapshot.info = Some(info.clone());
-            snapshot.phase = Phase::Checking;
-        });
+        self.tell_info(&info);
+        news.snapshot.send_modify(|snapshot| snapshot.phase = Phase::Checking);
         let selected = (torrent.select.0)(&info).map_err(TorrentFailure::Select)?;
         let wanted = wanted(info.layout(), &selected);
         let options = OpenStorage {
@@ -133,7 +120,7 @@ fn wanted(layout: &Layout, selected: &[bool]) -> Bitfield {
 
 fn bytes_of_both(layout: &Layout, one: &Bitfield, other: &Bitfield) -> u64 {
     let both = layout.pieces().filter(|&piece| one.has(piece) && other.has(piece));
-    both.map(|piece| u64::from(layout.piece_size(piece))).sum()
+    both.map(|piece| u64::from(layout.piece_payload(piece))).sum()
 }
 
 #[cfg(test)]

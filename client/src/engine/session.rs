@@ -17,8 +17,8 @@ use super::handshake::Shaken;
 use super::limit::Limiter;
 use super::listen;
 use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
-use super::task::{self, Job, News};
-use crate::torrent::{Ablation, Event, PeerStats, Stats, Stay};
+use super::task::{self, Job, News, Purpose};
+use crate::torrent::{Ablation, Event, InfoFault, PeerStats, Stats, Stay};
 
 /// What torrents share.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ pub enum TorrentFailure {
     Storage(#[from] StorageError),
     /// The info that peers gave can't be used (exit code 4).
     #[error("the torrent's metadata can't be used: {0}")]
-    Info(#[from] torrent_format::metainfo::MetainfoError),
+    Info(#[from] InfoFault),
     /// The selection does not fit the torrent (exit code 2).
     #[error("{0}")]
     Select(String),
@@ -182,6 +182,8 @@ pub enum TorrentFailure {
 pub struct TorrentHandle {
     /// Which.
     pub info_hash: InfoHash,
+    /// All its info hashes that were known at the start; [`Snapshot::info`] may know more.
+    pub hashes: InfoHashes,
     /// The latest figures.
     pub snapshot: watch::Receiver<Snapshot>,
     /// News.
@@ -211,8 +213,15 @@ pub(super) struct Shared {
     pub(super) announcer: Announcer,
     /// One permit for each dial under way.
     pub(super) half_open: Semaphore,
-    /// Where connections that come in belong.
-    torrents: Mutex<HashMap<InfoHash, mpsc::Sender<Shaken>>>,
+    /// Where connections that come in belong: each torrent by every name that is known of it.
+    torrents: Mutex<HashMap<InfoHash, Entry>>,
+}
+
+/// A torrent that waits for peers.
+#[derive(Clone, Debug)]
+struct Entry {
+    hashes: InfoHashes,
+    incoming: mpsc::Sender<Shaken>,
 }
 
 /// The least memory that a session can work with, in bytes: some of the longest blocks in either direction.
@@ -269,21 +278,35 @@ impl Session {
 
     /// Starts a torrent. Its storage is opened in the background: failures come as [`TorrentEvent::Failed`].
     pub fn add(&self, torrent: AddTorrent) -> TorrentHandle {
-        let info_hash = torrent.hashes.primary();
+        self.begin(torrent, Purpose::Payload)
+    }
+
+    /// Only fetches the info of a torrent (BEP 9) and its piece layers (BEP 52), for as long as the handle lives: nothing is opened on disk.
+    /// [`TorrentEvent::Info`] comes with all layers for a torrent that has only v2; for a hybrid, they come until
+    /// [`Event::LayersComplete`].
+    pub fn look(&self, torrent: AddTorrent) -> TorrentHandle {
+        self.begin(torrent, Purpose::Info)
+    }
+
+    fn begin(&self, mut torrent: AddTorrent, purpose: Purpose) -> TorrentHandle {
+        if let Some(info) = &torrent.info {
+            torrent.hashes = info.hashes();
+        }
+        let hashes = torrent.hashes;
         let (events, event_receiver) = mpsc::unbounded_channel();
         let (snapshot, snapshot_receiver) = watch::channel(Snapshot::default());
         let (stop, stop_receiver) = mpsc::channel(4);
         let news = News { events, snapshot };
-        match self.shared.register(info_hash) {
-            Some((place, incoming)) => {
-                let shared = Arc::clone(&self.shared);
-                let job =
-                    Job { shared, torrent, seed: random_seed(), place, incoming, stop: stop_receiver, news };
+        match self.shared.register(hashes) {
+            Ok((place, incoming)) => {
+                let (shared, stop) = (Arc::clone(&self.shared), stop_receiver);
+                let job = Job { shared, torrent, purpose, seed: random_seed(), place, incoming, stop, news };
                 tokio::spawn(task::run(job));
             }
-            None => news.over(Err(TorrentFailure::Twice(info_hash))),
+            Err(taken) => news.over(Err(TorrentFailure::Twice(taken))),
         }
-        TorrentHandle { info_hash, snapshot: snapshot_receiver, events: event_receiver, stop }
+        let info_hash = hashes.primary();
+        TorrentHandle { info_hash, hashes, snapshot: snapshot_receiver, events: event_receiver, stop }
     }
 }
 
@@ -302,31 +325,31 @@ impl TorrentHandle {
 }
 
 impl Shared {
-    /// Makes connections for this torrent arrive at the receiver, until the place is dropped; `None` if they arrive elsewhere.
-    fn register(self: &Arc<Self>, info_hash: InfoHash) -> Option<(Place, mpsc::Receiver<Shaken>)> {
-        let mut torrents = self.torrents();
-        if torrents.contains_key(&info_hash) {
-            return None;
-        }
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        torrents.insert(info_hash, sender);
-        Some((Place { shared: Arc::clone(self), info_hash }, receiver))
+    /// Makes connections for this torrent arrive at the receiver, until the place is dropped.
+    ///
+    /// # Errors
+    /// The name by which they arrive elsewhere.
+    fn register(self: &Arc<Self>, hashes: InfoHashes) -> Result<(Place, mpsc::Receiver<Shaken>), InfoHash> {
+        let (incoming, receiver) = mpsc::channel(MAX_WAITING);
+        let mut place = Place { shared: Arc::clone(self), names: Vec::new(), incoming };
+        place.learn(hashes)?;
+        Ok((place, receiver))
     }
 
-    /// Whether a torrent of this session waits for peers.
-    pub(super) fn has(&self, info_hash: &InfoHash) -> bool {
-        self.torrents().contains_key(info_hash)
+    /// All names of the torrent of this session that waits for peers by this one.
+    pub(super) fn hashes_of(&self, info_hash: &InfoHash) -> Option<InfoHashes> {
+        self.torrents().get(info_hash).map(|entry| entry.hashes)
     }
 
     /// Hands a connection that came in to its torrent, if that has room.
     pub(super) fn deliver(&self, info_hash: &InfoHash, shaken: Shaken) {
         let torrents = self.torrents();
-        if torrents.get(info_hash).is_some_and(|sender| sender.try_send(shaken).is_err()) {
+        if torrents.get(info_hash).is_some_and(|entry| entry.incoming.try_send(shaken).is_err()) {
             tracing::debug!(%info_hash, "too many connections come in at once");
         }
     }
 
-    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, mpsc::Sender<Shaken>>> {
+    fn torrents(&self) -> MutexGuard<'_, HashMap<InfoHash, Entry>> {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -335,12 +358,41 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Place {
     shared: Arc<Shared>,
-    info_hash: InfoHash,
+    names: Vec<InfoHash>,
+    incoming: mpsc::Sender<Shaken>,
+}
+
+impl Place {
+    /// More is known of the torrent's names: it is found by each of them from here on.
+    ///
+    /// # Errors
+    /// The name that another torrent of the session has: both are one, and this one gives way: it has no name any more.
+    pub(super) fn learn(&mut self, hashes: InfoHashes) -> Result<(), InfoHash> {
+        let mut torrents = self.shared.torrents();
+        let taken = |name: &InfoHash| torrents.contains_key(name) && !self.names.contains(name);
+        if let Some(name) = hashes.swarms().find(taken) {
+            for name in self.names.drain(..) {
+                torrents.remove(&name);
+            }
+            return Err(name);
+        }
+        let new = hashes.swarms().collect();
+        for name in std::mem::replace(&mut self.names, new) {
+            torrents.remove(&name);
+        }
+        for &name in &self.names {
+            torrents.insert(name, Entry { hashes, incoming: self.incoming.clone() });
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.shared.torrents().remove(&self.info_hash);
+        let mut torrents = self.shared.torrents();
+        for name in &self.names {
+            torrents.remove(name);
+        }
     }
 }
 
@@ -365,4 +417,38 @@ fn random_seed() -> u64 {
 
 fn fill_random(bytes: &mut [u8]) {
     getrandom::fill(bytes).expect("the system has random bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use torrent_format::InfoHashV2;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_a_torrent_has_no_more_is_free() {
+        let state = tempfile::tempdir().unwrap();
+        let config = SessionConfig {
+            port: Some(0),
+            bind: Some(Ipv4Addr::LOCALHOST.into()),
+            upload_limit: None,
+            download_limit: None,
+            memory: 0,
+            max_peers: 1,
+            state_dir: state.path().to_owned(),
+        };
+        let session = Session::start(config).await.unwrap();
+        let (v1, v2) = (InfoHash([1; 20]), InfoHashV2([2; 32]));
+        let (mut place, _incoming) = session.shared.register(v1.into()).unwrap();
+        place.learn(v2.into()).unwrap();
+        assert_eq!(session.shared.hashes_of(&v1), None);
+        assert_eq!(session.shared.hashes_of(&v2.truncated()), Some(v2.into()));
+        drop(place);
+        let places = [v1.into(), v2.into()].map(|hashes| session.shared.register(hashes));
+        assert!(places.iter().all(Result::is_ok));
+        drop(places);
+        assert!(session.shared.torrents().is_empty());
+    }
 }

@@ -6,12 +6,14 @@ mod beneath;
 mod check;
 mod decide;
 mod files;
+mod hashing;
 mod journal;
 mod ledger;
 mod lock;
 mod open;
 mod pieces;
 mod plan;
+mod prove;
 mod prune;
 mod queue;
 mod serve;
@@ -127,6 +129,13 @@ pub enum StorageError {
         /// Which directory or file.
         path: PathBuf,
     },
+    /// What is right by the torrent's v1 hashes is wrong by its v2 hashes, or the other way round: whoever made this hybrid torrent made it
+    /// of different data (exit code 4).
+    #[error("bad torrent: its v1 and v2 hashes disagree about {}", path.display())]
+    Conflict {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Checking at the start was called off by the caller (exit code 1).
     #[error("stopped before all was checked")]
     CalledOff,
@@ -167,6 +176,7 @@ impl StorageError {
             }
             Self::Full { path, shortage } => Self::Full { path: path.clone(), shortage: *shortage },
             Self::Busy { path } => Self::Busy { path: path.clone() },
+            Self::Conflict { path } => Self::Conflict { path: path.clone() },
             Self::CalledOff => Self::CalledOff,
             Self::Io { action, path, source } => {
                 let code = source.raw_os_error().map(std::io::Error::from_raw_os_error);
@@ -242,14 +252,19 @@ impl Storage {
     }
 
     /// Takes a block that is to be kept. Never blocks: the buffer's share of the pool is the limit.
-    pub fn write(&self, block: Block, data: Buffer) {
+    pub fn write(&self, block: Block, mut data: Buffer) {
         let shared = &self.inner.shared;
         if shared.seeding || data.len() != block.length as usize || shared.has(block.piece) {
             return;
         }
+        // Padding is zeros, whatever a peer says: bytes that go nowhere must not make a v1 hash wrong that goes with a right v2 hash.
+        let payload = shared.info.layout().piece_payload(block.piece).saturating_sub(block.begin) as usize;
+        if let Some(padding) = data.bytes_mut().get_mut(payload..) {
+            padding.fill(0);
+        }
         let wake = {
             let mut pieces = shared.pieces.lock().unwrap();
-            !shared.has_failed() && pieces.insert(shared.info.layout(), block.piece, block.number(), data)
+            !shared.has_failed() && pieces.insert(&shared.info, block.piece, block.number(), data)
         };
         if wake {
             shared.queue.advance(block.piece);
@@ -257,8 +272,8 @@ impl Storage {
         worker::relieve_if_short(shared);
     }
 
-    /// Hashes a piece whose blocks have all been written; [`StorageEvent::Verified`] follows. A bad piece's data is thrown away. If blocks
-    /// of it are not here, it is [`Verification::Lost`].
+    /// Hashes a piece whose blocks have all been written; [`StorageEvent::Verified`] follows. A bad piece's data is thrown away, but kept
+    /// until [`Self::drop_blocks`] if it is [`Verification::Wrong`]. If blocks of it are not here, it is [`Verification::Lost`].
     pub fn verify(&self, piece: PieceIndex, digests: bool) {
         let shared = &self.inner.shared;
         let wake = shared.pieces.lock().unwrap().verify(piece, digests);
@@ -277,7 +292,7 @@ impl Storage {
     /// Throws away these blocks (numbers, ascending) of a piece that was [`Verification::Wrong`]; the others stay for the next
     /// [`Self::verify`].
     pub fn drop_blocks(&self, piece: PieceIndex, blocks: &[u32]) {
-        tracing::debug!(piece = piece.get(), count = blocks.len(), "blocks are dropped");
+        self.inner.shared.pieces.lock().unwrap().drop_blocks(piece, blocks);
     }
 
     /// The leaves (BEP 52) of `count` blocks of a file from block `first`; those beyond the file's end are zeros. Blocks on the disk:
@@ -286,8 +301,17 @@ impl Storage {
     /// # Errors
     /// As [`Self::read_blocking`].
     pub fn leaves_blocking(&self, file: usize, first: u64, count: u32) -> Result<Vec<Hash>, StorageError> {
-        let _ = (file, first, count);
-        Err(StorageError::CalledOff)
+        self.inner.shared.leaves(file, first, count)
+    }
+
+    /// Checks by v2 what was checked by v1 alone, since piece layers were missing: by the layers that are known by now; and those of whole
+    /// files are worked out from their data, and known from here on. Blocks for as long as hashing takes, unless `go_on`, which is asked
+    /// several times a second, calls it off.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`], [`StorageError::CalledOff`], and whatever can go wrong with reading.
+    pub fn prove_blocking(&self, go_on: impl Fn() -> bool) -> Result<(), StorageError> {
+        self.inner.shared.prove(&go_on)
     }
 
     /// Reads a part of a piece that was verified, into `out` (cleared first). Blocks on the disk: call it where that is allowed.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use torrent_format::Info;
 
 use super::driver::{Driver, Inputs, STOP_LIMIT};
 use super::handshake::Shaken;
-use super::open::{Opened, Opener, Source};
+use super::open::{Opened, Opener};
 use super::session::{AddTorrent, Phase, Place, Shared, Snapshot, TorrentEvent, TorrentFailure};
+use super::storage::Access;
 
 /// News of peers that may wait for the driver. Blocks among them hold memory of the pool, so this is no second limit on bytes, only
 /// one on small messages.
@@ -20,6 +22,7 @@ const MAX_PEER_EVENTS: usize = 1024;
 pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) torrent: AddTorrent,
+    pub(super) purpose: Purpose,
     /// For all that the core chooses at random.
     pub(super) seed: u64,
     pub(super) place: Place,
@@ -27,6 +30,15 @@ pub(super) struct Job {
     /// Within which time to stop. Closed: the handle was dropped.
     pub(super) stop: mpsc::Receiver<Duration>,
     pub(super) news: News,
+}
+
+/// What a torrent is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// To be downloaded or seeded.
+    Payload,
+    /// To be looked at.
+    Info,
 }
 
 /// Where a torrent's user listens, or does not.
@@ -53,35 +65,46 @@ impl News {
 
 /// A torrent from its beginning to its end.
 pub(super) async fn run(job: Job) {
-    let Job { shared, torrent, seed, place, incoming, mut stop, news } = job;
+    let Job { shared, torrent, purpose, seed, place, incoming, mut stop, news } = job;
     let (disk_sender, disk_events) = mpsc::unbounded_channel();
     let opener = Opener::new(torrent, shared, disk_sender, news.clone());
-    let outcome = match begin(&opener, &mut stop).await {
+    match begin(&opener, purpose, &mut stop).await {
         Ok(Begun::Ready(opened)) => {
             let (peer_sender, peer_events) = mpsc::channel(MAX_PEER_EVENTS);
             let inputs = Inputs { peer_events, disk_events, incoming, stop };
-            Driver::new(opener, opened.map(|opened| *opened), seed, peer_sender).run(inputs).await;
-            Ok(())
+            let opened = opened.map(|opened| *opened);
+            Driver::new(opener, purpose, place, opened, seed, peer_sender).run(inputs).await;
         }
-        Ok(Begun::Stopped) => Ok(()),
-        Err(failure) => Err(failure),
-    };
-    // Whoever hears that it is over may add it again.
-    drop(place);
-    news.over(outcome);
+        Ok(Begun::Stopped) => drop(place),
+        Err(failure) => {
+            drop(place);
+            return news.over(Err(failure));
+        }
+    }
+    // Whoever hears that it is over may add it again: its place is free.
+    news.over(Ok(()));
 }
 
 /// How a torrent begins.
 enum Begun {
-    /// With its data, open and looked at, or with nothing but a hash.
+    /// With its data, open and looked at; or without, because something is missing that peers have.
     Ready(Option<Box<Opened>>),
     /// It was stopped meanwhile.
     Stopped,
 }
 
-async fn begin(opener: &Opener, stop: &mut mpsc::Receiver<Duration>) -> Result<Begun, TorrentFailure> {
-    let Some(info) = opener.torrent.info.clone() else { return Ok(Begun::Ready(None)) };
-    let opening = opener.open(Source::Known(info));
+async fn begin(
+    opener: &Opener,
+    purpose: Purpose,
+    stop: &mut mpsc::Receiver<Duration>,
+) -> Result<Begun, TorrentFailure> {
+    let may_open = |info: &Info| {
+        // Whoever has the data works out from it what hashes are missing.
+        purpose == Purpose::Payload && (can_check(info) || opener.torrent.access == Access::Seed)
+    };
+    let info = opener.torrent.info.clone().filter(may_open);
+    let Some(info) = info else { return Ok(Begun::Ready(None)) };
+    let opening = opener.open(info);
     tokio::pin!(opening);
     let limit = tokio::select! {
         opened = &mut opening => return Ok(Begun::Ready(Some(Box::new(opened?)))),
@@ -94,4 +117,9 @@ async fn begin(opener: &Opener, stop: &mut mpsc::Receiver<Duration>) -> Result<B
         opened.storage.close().await;
     }
     Ok(Begun::Stopped)
+}
+
+/// Whether every piece has a hash that is known: in a v2 torrent that takes all piece layers.
+fn can_check(info: &Info) -> bool {
+    info.version().has_v1() || info.missing_layers().next().is_none()
 }

@@ -1,16 +1,19 @@
 //! Sessions that trade over loopback, with real files.
 
+mod versions;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
-use torrent_format::{Info, InfoHash, PeerId};
+use torrent_format::metainfo::Version;
+use torrent_format::{Info, InfoHashes, PeerId};
 
 use super::announce::Announcer;
+use super::sample;
 use super::session::{
     AddTorrent, Phase, Select, Session, SessionConfig, SessionError, TorrentEvent, TorrentFailure,
     TorrentHandle,
@@ -65,12 +68,12 @@ impl Host {
     }
 
     fn get(&self, info: &Info, peers: &[&Host]) -> AddTorrent {
-        AddTorrent { info: Some(info.clone()), ..self.magnet(info.info_hash(), peers) }
+        AddTorrent { info: Some(info.clone()), ..self.magnet(info.hashes(), peers) }
     }
 
-    fn magnet(&self, info_hash: InfoHash, peers: &[&Host]) -> AddTorrent {
+    fn magnet(&self, hashes: impl Into<InfoHashes>, peers: &[&Host]) -> AddTorrent {
         AddTorrent {
-            hashes: info_hash.into(),
+            hashes: hashes.into(),
             info: None,
             trackers: vec![],
             peers: peers.iter().map(|peer| peer.addr()).collect(),
@@ -94,25 +97,16 @@ struct Tree {
 
 impl Tree {
     fn new(piece_length: usize, files: &[(&'static str, usize)]) -> Self {
+        Self::of(Version::V1, piece_length, files)
+    }
+
+    fn of(version: Version, piece_length: usize, files: &[(&'static str, usize)]) -> Self {
         let mut noise = fastrand::Rng::with_seed(piece_length as u64);
-        let mut list = Vec::new();
         let files: Vec<(&str, Vec<u8>)> = files
             .iter()
             .map(|&(path, length)| (path, std::iter::repeat_with(|| noise.u8(..)).take(length).collect()))
             .collect();
-        for (path, bytes) in &files {
-            list.extend_from_slice(format!("d6:lengthi{}e4:pathl", bytes.len()).as_bytes());
-            for name in path.split('/') {
-                list.extend_from_slice(format!("{}:{name}", name.len()).as_bytes());
-            }
-            list.extend_from_slice(b"ee");
-        }
-        let payload: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
-        let hashes: Vec<u8> =
-            payload.chunks(piece_length).flat_map(|piece| <[u8; 20]>::from(Sha1::digest(piece))).collect();
-        let rest = format!("4:name1:t12:piece lengthi{piece_length}e6:pieces{}:", hashes.len());
-        let raw = [b"d5:filesl", &list[..], b"e", rest.as_bytes(), &hashes, b"e"].concat();
-        Self { info: Info::from_bytes(&raw).unwrap(), files }
+        Self { info: sample::info(version, piece_length, &files), files }
     }
 
     /// A few files whose borders lie within pieces, an empty one, and a short last piece.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use torrent_format::announce::AnnounceRequest;
 use torrent_format::merkle::Hash;
-use torrent_format::{InfoHash, PeerId, PieceIndex};
+use torrent_format::metainfo::MetainfoError;
+use torrent_format::{Info, InfoHash, PeerId, PieceIndex};
 
 use super::announcer::TrackerId;
 use super::peers::PeerKey;
@@ -19,6 +20,15 @@ pub enum Direction {
     Incoming,
     /// We did.
     Outgoing,
+}
+
+/// One of the swarms of a torrent. A hybrid has both: the same pieces under two names (BEP 52, "Upgrade Path").
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Swarm {
+    /// That of the v1 info hash.
+    V1,
+    /// That of the v2 info hash, cut to 20 bytes.
+    V2,
 }
 
 /// A connection whose handshakes are done.
@@ -76,8 +86,8 @@ pub enum Action {
         /// Which of its blocks, ascending.
         blocks: Vec<u32>,
     },
-    /// Hash the leaves of this file (BEP 52) that the request names: `length` of them from number `index`; those beyond the file's end
-    /// are zeros. The pieces that hold them are had. Then [`Torrent::handle_leaves`].
+    /// Hash these leaves of a file (BEP 52), then [`Torrent::handle_leaves`]. They are those of whole pieces that we have, and end with
+    /// the file.
     ReadLeaves {
         /// For whom.
         peer: PeerKey,
@@ -85,6 +95,10 @@ pub enum Action {
         request: HashRequest,
         /// Of which file.
         file: usize,
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
     },
     /// Tell a tracker, then [`Torrent::handle_announce_reply`] with the same tracker.
     Announce {
@@ -95,11 +109,24 @@ pub enum Action {
         /// What to say.
         request: AnnounceRequest,
     },
-    /// The info has come from peers and its hash is right. The owner reads it, looks at what is on disk, then calls
-    /// [`Torrent::handle_info`]; if it can't be read, it stops.
-    Info(Vec<u8>),
+    /// The info has come from peers, and of a v2 torrent the piece layers. The owner looks at what is on disk, then calls
+    /// [`Torrent::handle_info`]. Of a hybrid, layers may come later: see [`Event::LayersComplete`].
+    Info(Info),
+    /// The info has come from peers and can't be used. The owner stops.
+    BadInfo(InfoFault),
     /// For the user.
     Notify(Event),
+}
+
+/// Why the info that came from peers can't be used, though its hash is right.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InfoFault {
+    /// It is no info dictionary that we can read.
+    #[error(transparent)]
+    Unusable(#[from] MetainfoError),
+    /// It has one of the two info hashes that we were told, and not the other.
+    #[error("its info hashes, v1 and v2, are those of two different torrents")]
+    Conflict,
 }
 
 /// Why a connection is closed or was never made: a closed list, so that tests can match it.
@@ -127,6 +154,9 @@ pub enum Reason {
     /// A message was outside the protocol.
     #[error("protocol error: {0}")]
     Misbehaved(Misbehaviour),
+    /// To be connected again by the v2 name, since hash messages are exchanged on such a connection only.
+    #[error("to connect by the v2 info hash")]
+    Upgrade,
     /// We are leaving.
     #[error("stopping")]
     Stopping,
@@ -160,9 +190,15 @@ pub enum Misbehaviour {
     /// Extended messages without the bit, or before the extension handshake.
     #[error("bad extension message")]
     BadExtension,
-    /// A message of a protocol version that this torrent does not have.
+    /// A message of a protocol version that this torrent, or this connection, does not have.
     #[error("message of another protocol version")]
     WrongVersion,
+    /// Hashes, or a refusal to give some, that were never asked for.
+    #[error("hashes that nobody asked for")]
+    UnaskedHashes,
+    /// Hashes that are not those of the file.
+    #[error("hashes that prove nothing")]
+    BadHashes,
 }
 
 /// Why an announce failed.
@@ -174,6 +210,11 @@ pub struct AnnounceFailure {
     pub retry_after: Option<Duration>,
 }
 
+/// The digest of a block in a torrent that has leaves (BEP 52): the start of its leaf.
+pub fn leaf_digest(leaf: &Hash) -> u64 {
+    leaf.first_chunk().map_or(0, |start| u64::from_be_bytes(*start))
+}
+
 /// How hashing a piece ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verification {
@@ -181,8 +222,8 @@ pub enum Verification {
     Good(Option<Vec<u64>>),
     /// The hash is wrong: with a digest of each block. The owner has thrown the data away.
     Bad(Vec<u64>),
-    /// The v2 hash is wrong: with the leaf of each block. The owner keeps the data until [`Action::DropBlocks`] says which blocks to
-    /// throw away.
+    /// The hash is wrong, and the piece's v2 hash is known: with the leaf of each block. The owner keeps the data until
+    /// [`Action::DropBlocks`] says which blocks to throw away.
     Wrong(Vec<Hash>),
     /// Blocks of it are missing here, by nobody's fault: it is to be fetched again.
     Lost,
@@ -210,7 +251,14 @@ pub enum Event {
     /// A piece is verified.
     PieceVerified(PieceIndex),
     /// A piece did not match its hash.
-    PieceFailed(PieceIndex),
+    PieceFailed {
+        /// Which.
+        piece: PieceIndex,
+        /// The blocks that are wrong, by their numbers; empty if that is not known.
+        blocks: Vec<u32>,
+    },
+    /// The last piece layer that was missing has come.
+    LayersComplete,
     /// A tracker answered.
     TrackerReplied {
         /// Which.

@@ -1,16 +1,28 @@
-//! When to tell which tracker what: tiers (BEP 12), events and intervals (BEP 3), back-off.
+//! When to tell which tracker what: tiers (BEP 12), events and intervals (BEP 3), back-off. A hybrid torrent is two swarms to its trackers,
+//! so each has an [`Announcer`] of its own; [`Announcers`] holds them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use torrent_format::InfoHash;
 use torrent_format::announce::{AnnounceEvent, AnnounceReply};
 
 use super::Time;
-use super::action::AnnounceFailure;
+use super::action::{AnnounceFailure, Swarm};
 
-/// A tracker of a torrent.
+/// A tracker of a torrent, as far as one of the torrent's swarms is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TrackerId(pub(crate) u32);
+pub struct TrackerId {
+    swarm: Swarm,
+    number: u32,
+}
+
+impl TrackerId {
+    /// The swarm that is meant.
+    pub(super) fn swarm(self) -> Swarm {
+        self.swarm
+    }
+}
 
 /// A tracker may ask to be left alone no longer than this, and no shorter than [`SHORTEST_INTERVAL`].
 const LONGEST_INTERVAL: Duration = Duration::from_secs(2 * 60 * 60);
@@ -39,6 +51,7 @@ struct Tracker {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Announcement {
     pub(super) tracker: TrackerId,
+    pub(super) info_hash: InfoHash,
     pub(super) url: Arc<str>,
     pub(super) event: AnnounceEvent,
     pub(super) numwant: u32,
@@ -57,8 +70,89 @@ enum State {
     Silent,
 }
 
+/// All that a torrent says to trackers.
 #[derive(Debug)]
-pub(super) struct Announcer {
+pub(super) struct Announcers {
+    tiers: Vec<Vec<String>>,
+    of_swarms: Vec<Announcer>,
+    /// The download finished in this run: a swarm that is joined later hears of it too.
+    completed: bool,
+}
+
+impl Announcers {
+    pub(super) fn new(tiers: Vec<Vec<String>>) -> Self {
+        Self { tiers, of_swarms: Vec::new(), completed: false }
+    }
+
+    /// Announces in this swarm too, from `now` on, if it does not yet.
+    pub(super) fn join(&mut self, now: Time, swarm: Swarm, info_hash: InfoHash, seed: u64) {
+        if self.of_swarms.iter().any(|announcer| announcer.swarm == swarm) {
+            return;
+        }
+        let mut announcer = Announcer::new(&self.tiers, swarm, info_hash, seed);
+        if let State::Waiting(due) = &mut announcer.state {
+            *due = now;
+        }
+        announcer.completed = self.completed;
+        self.of_swarms.push(announcer);
+    }
+
+    pub(super) fn url(&self, tracker: TrackerId) -> Option<&Arc<str>> {
+        let of_swarm = self.of_swarms.iter().find(|announcer| announcer.swarm == tracker.swarm)?;
+        of_swarm.trackers.get(tracker.number as usize).map(|tracker| &tracker.url)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.of_swarms.iter().filter_map(Announcer::next_due).min()
+    }
+
+    /// What is to be said now. Ask until there is nothing.
+    pub(super) fn poll(&mut self, now: Time) -> Option<Announcement> {
+        self.of_swarms.iter_mut().find_map(|announcer| announcer.poll(now))
+    }
+
+    /// The last wanted piece has arrived: tell the trackers now.
+    pub(super) fn completed(&mut self, now: Time) {
+        self.completed = true;
+        self.of_swarms.iter_mut().for_each(|announcer| announcer.completed(now));
+    }
+
+    /// There is nobody to talk to.
+    pub(super) fn lonely(&mut self) {
+        self.of_swarms.iter_mut().for_each(Announcer::lonely);
+    }
+
+    /// Says goodbye: see [`Announcer::stop`].
+    pub(super) fn stop(&mut self) -> Vec<Announcement> {
+        self.of_swarms.iter_mut().flat_map(Announcer::stop).collect()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.of_swarms.iter().all(Announcer::is_stopped)
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        tracker: TrackerId,
+        failure: &AnnounceFailure,
+    ) -> (Option<Announcement>, Duration) {
+        let of_swarm = self.of_swarms.iter_mut().find(|announcer| announcer.swarm == tracker.swarm);
+        of_swarm.map_or((None, Duration::ZERO), |announcer| announcer.failed(now, tracker, failure))
+    }
+
+    pub(super) fn succeeded(&mut self, now: Time, tracker: TrackerId, reply: &AnnounceReply) {
+        let of_swarm = self.of_swarms.iter_mut().find(|announcer| announcer.swarm == tracker.swarm);
+        if let Some(announcer) = of_swarm {
+            announcer.succeeded(now, tracker, reply);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Announcer {
+    swarm: Swarm,
+    info_hash: InfoHash,
     trackers: Vec<Tracker>,
     /// The order to try them in, tier by tier. Within a tier, who answered moves to the front (BEP 12).
     tiers: Vec<Vec<TrackerId>>,
@@ -73,7 +167,7 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn new(tiers: &[Vec<String>], seed: u64) -> Self {
+    fn new(tiers: &[Vec<String>], swarm: Swarm, info_hash: InfoHash, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut trackers: Vec<Tracker> = Vec::new();
         let mut order = Vec::new();
@@ -83,7 +177,7 @@ impl Announcer {
                 if trackers.iter().any(|tracker| *tracker.url == **url) {
                     continue;
                 }
-                ids.push(TrackerId(trackers.len() as u32));
+                ids.push(TrackerId { swarm, number: trackers.len() as u32 });
                 let url = Arc::from(url.as_str());
                 trackers.push(Tracker { url, knows_us: false, heard_completed: false, tracker_id: None });
             }
@@ -94,6 +188,8 @@ impl Announcer {
         }
         let state = if trackers.is_empty() { State::Silent } else { State::Waiting(Time::default()) };
         Self {
+            swarm,
+            info_hash,
             trackers,
             tiers: order,
             state,
@@ -105,11 +201,7 @@ impl Announcer {
         }
     }
 
-    pub(super) fn url(&self, tracker: TrackerId) -> Option<&Arc<str>> {
-        self.trackers.get(tracker.0 as usize).map(|tracker| &tracker.url)
-    }
-
-    pub(super) fn next_due(&self) -> Option<Time> {
+    fn next_due(&self) -> Option<Time> {
         match self.state {
             State::Waiting(due) => Some(due),
             _ => None,
@@ -117,12 +209,12 @@ impl Announcer {
     }
 
     /// What is to be said now, if anything is due.
-    pub(super) fn poll(&mut self, now: Time) -> Option<Announcement> {
+    fn poll(&mut self, now: Time) -> Option<Announcement> {
         matches!(self.state, State::Waiting(due) if due <= now).then(|| self.ask(0)).flatten()
     }
 
     /// The last wanted piece has arrived: tell the tracker now.
-    pub(super) fn completed(&mut self, now: Time) {
+    fn completed(&mut self, now: Time) {
         self.completed = true;
         if let State::Waiting(due) = &mut self.state {
             *due = now;
@@ -130,7 +222,7 @@ impl Announcer {
     }
 
     /// There is nobody to talk to: ask sooner than the interval says, but no sooner than the tracker allows.
-    pub(super) fn lonely(&mut self, _now: Time) {
+    fn lonely(&mut self) {
         if let (State::Waiting(due), Some(last)) = (&mut self.state, self.last_success) {
             *due = (*due).min((last + LONELY_INTERVAL).max(self.not_before));
         }
@@ -138,7 +230,7 @@ impl Announcer {
 
     /// Says goodbye to every tracker that knows us, and first that we completed, if it has not heard of that. Only the goodbyes are waited
     /// for: the owner sends a tracker's announces in order.
-    pub(super) fn stop(&mut self) -> Vec<Announcement> {
+    fn stop(&mut self) -> Vec<Announcement> {
         if matches!(self.state, State::Stopping(_)) {
             return Vec::new();
         }
@@ -149,8 +241,8 @@ impl Announcer {
         };
         let mut last_words = Vec::new();
         let mut goodbyes = 0;
-        for id in (0..self.trackers.len() as u32).map(TrackerId) {
-            let tracker = &self.trackers[id.0 as usize];
+        for (number, tracker) in (0..).zip(&self.trackers) {
+            let id = TrackerId { swarm: self.swarm, number };
             let is_asked = asked.is_some_and(|(asked, _)| asked == id);
             if !tracker.knows_us && !is_asked {
                 continue;
@@ -166,12 +258,12 @@ impl Announcer {
         last_words
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopping(0))
     }
 
     /// The next tracker to try after a failure, if the round is not over, and when the failed one's turn comes again.
-    pub(super) fn failed(
+    fn failed(
         &mut self,
         now: Time,
         tracker: TrackerId,
@@ -197,7 +289,7 @@ impl Announcer {
     }
 
     /// A tracker answered.
-    pub(super) fn succeeded(&mut self, now: Time, tracker: TrackerId, reply: &AnnounceReply) {
+    fn succeeded(&mut self, now: Time, tracker: TrackerId, reply: &AnnounceReply) {
         let event = match &mut self.state {
             State::Stopping(left) => {
                 *left = left.saturating_sub(1);
@@ -206,7 +298,7 @@ impl Announcer {
             State::Asking { tracker: asked, event, .. } if *asked == tracker => *event,
             _ => return,
         };
-        let entry = &mut self.trackers[tracker.0 as usize];
+        let entry = &mut self.trackers[tracker.number as usize];
         entry.knows_us = true;
         entry.heard_completed |= event == AnnounceEvent::Completed;
         if reply.tracker_id.is_some() {
@@ -222,14 +314,14 @@ impl Announcer {
         self.failed_rounds = 0;
         self.last_success = Some(now);
         self.not_before = now + minimum;
-        let owes_completed = self.completed && !self.trackers[tracker.0 as usize].heard_completed;
+        let owes_completed = self.completed && !self.trackers[tracker.number as usize].heard_completed;
         self.state = State::Waiting(if owes_completed { now } else { now + interval });
     }
 
     /// Asks the tracker at this position of the round's order.
     fn ask(&mut self, position: usize) -> Option<Announcement> {
         let tracker = *self.tiers.iter().flatten().nth(position)?;
-        let known = &self.trackers[tracker.0 as usize];
+        let known = &self.trackers[tracker.number as usize];
         let event = match known {
             Tracker { knows_us: false, .. } => AnnounceEvent::Started,
             Tracker { heard_completed: false, .. } if self.completed => AnnounceEvent::Completed,
@@ -240,9 +332,10 @@ impl Announcer {
     }
 
     fn announcement(&self, tracker: TrackerId, event: AnnounceEvent, numwant: u32) -> Announcement {
-        let known = &self.trackers[tracker.0 as usize];
+        let known = &self.trackers[tracker.number as usize];
         Announcement {
             tracker,
+            info_hash: self.info_hash,
             url: Arc::clone(&known.url),
             event,
             numwant,
@@ -258,8 +351,10 @@ mod tests {
     fn announcer(tiers: &[&[&str]]) -> Announcer {
         let tiers: Vec<Vec<String>> =
             tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
-        Announcer::new(&tiers, 1)
+        Announcer::new(&tiers, Swarm::V1, InfoHash([1; 20]), 1)
     }
+
+    const FIRST: TrackerId = TrackerId { swarm: Swarm::V1, number: 0 };
 
     fn at(seconds: u64) -> Time {
         Time(Duration::from_secs(seconds))
@@ -284,7 +379,7 @@ mod tests {
     #[test]
     fn started_then_regular_at_the_interval_then_completed_at_once_then_stopped() {
         let mut announcer = announcer(&[&["a"]]);
-        let id = TrackerId(0);
+        let id = FIRST;
         assert_eq!(said(announcer.poll(at(0))), said_to("a", AnnounceEvent::Started));
         assert_eq!(announcer.poll(at(0)), None, "one at a time");
         announcer.succeeded(at(1), id, &reply(1_800));
@@ -306,7 +401,7 @@ mod tests {
         let mut announcer = announcer(&[&["a"]]);
         announcer.poll(at(0));
         announcer.completed(at(1));
-        announcer.succeeded(at(2), TrackerId(0), &reply(1_800));
+        announcer.succeeded(at(2), FIRST, &reply(1_800));
         assert_eq!(said(announcer.poll(at(2))), said_to("a", AnnounceEvent::Completed));
     }
 
@@ -344,14 +439,14 @@ mod tests {
     fn absurd_intervals_are_clamped_and_the_tracker_s_own_wish_is_kept() {
         let mut announcer = announcer(&[&["a"]]);
         announcer.poll(at(0));
-        announcer.succeeded(at(0), TrackerId(0), &reply(0));
+        announcer.succeeded(at(0), FIRST, &reply(0));
         assert_eq!(announcer.next_due(), Some(at(60)));
         announcer.poll(at(60));
-        announcer.succeeded(at(60), TrackerId(0), &reply(u64::MAX / 2));
+        announcer.succeeded(at(60), FIRST, &reply(u64::MAX / 2));
         assert_eq!(announcer.next_due(), Some(at(60 + 7_200)));
         announcer.poll(at(8_000));
         let wish = AnnounceFailure { retry_after: Some(Duration::from_secs(600)), ..failure() };
-        let (_, wait) = announcer.failed(at(8_000), TrackerId(0), &wish);
+        let (_, wait) = announcer.failed(at(8_000), FIRST, &wish);
         assert!((600..603).contains(&wait.as_secs()));
     }
 
@@ -360,12 +455,12 @@ mod tests {
         let mut announcer = announcer(&[&["a"]]);
         announcer.poll(at(0));
         let patient = AnnounceReply { min_interval: Some(Duration::from_secs(300)), ..reply(1_800) };
-        announcer.succeeded(at(0), TrackerId(0), &patient);
-        announcer.lonely(at(10));
+        announcer.succeeded(at(0), FIRST, &patient);
+        announcer.lonely();
         assert_eq!(announcer.next_due(), Some(at(300)));
         announcer.poll(at(300));
-        announcer.succeeded(at(300), TrackerId(0), &reply(1_800));
-        announcer.lonely(at(301));
+        announcer.succeeded(at(300), FIRST, &reply(1_800));
+        announcer.lonely();
         assert_eq!(announcer.next_due(), Some(at(360)));
     }
 
@@ -408,5 +503,34 @@ mod tests {
     #[test]
     fn the_same_url_twice_is_one_tracker() {
         assert_eq!(announcer(&[&["a", "a"], &["a"]]).trackers.len(), 1);
+    }
+
+    #[test]
+    fn a_hybrid_tells_each_tracker_of_both_swarms_and_one_that_is_joined_later_hears_of_completion() {
+        let mut announcers = Announcers::new(vec![vec!["a".into()]]);
+        let said = |announcers: &mut Announcers, now| {
+            let said = std::iter::from_fn(|| announcers.poll(now));
+            said.map(|a| (a.tracker, a.info_hash, a.event)).collect::<Vec<_>>()
+        };
+        let [v1, v2] = [Swarm::V1, Swarm::V2].map(|swarm| TrackerId { swarm, number: 0 });
+        let [one, two] = [[1; 20], [2; 20]].map(InfoHash);
+        announcers.join(at(0), Swarm::V1, one, 1);
+        assert_eq!(said(&mut announcers, at(0)), [(v1, one, AnnounceEvent::Started)]);
+        announcers.succeeded(at(0), v1, &reply(1_800));
+        announcers.completed(at(10));
+        assert_eq!(said(&mut announcers, at(10)), [(v1, one, AnnounceEvent::Completed)]);
+        announcers.succeeded(at(10), v1, &reply(1_800));
+        announcers.join(at(20), Swarm::V2, two, 2);
+        announcers.join(at(20), Swarm::V2, two, 3);
+        assert_eq!(said(&mut announcers, at(20)), [(v2, two, AnnounceEvent::Started)]);
+        announcers.succeeded(at(20), v2, &reply(1_800));
+        assert_eq!(said(&mut announcers, at(20)), [(v2, two, AnnounceEvent::Completed)]);
+        announcers.succeeded(at(20), v2, &reply(1_800));
+        let goodbyes: Vec<_> = announcers.stop().into_iter().map(|a| (a.tracker, a.event)).collect();
+        assert_eq!(goodbyes, [(v1, AnnounceEvent::Stopped), (v2, AnnounceEvent::Stopped)]);
+        announcers.succeeded(at(21), v2, &reply(1_800));
+        assert!(!announcers.is_stopped());
+        announcers.failed(at(21), v1, &failure());
+        assert!(announcers.is_stopped());
     }
 }

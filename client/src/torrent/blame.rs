@@ -3,6 +3,8 @@
 //! A piece whose hash is wrong tells that one of its senders lied, not which. If there was but one sender, it is known. Else a digest of each
 //! block is kept, the piece is fetched again, and once its hash is right, whoever sent a block that differs from the good one
 //! is the liar (libtorrent's smart ban, by comparing after the piece passes). An honest peer never sends such a block, so it is never banned.
+//!
+//! In a v2 torrent the leaves of the piece tell the bad blocks at once, if anybody gives them (see `hashes`); this is the way if nobody does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -37,9 +39,23 @@ pub(super) struct Blame {
     banned: BTreeSet<SocketAddr>,
     banned_ips: BTreeSet<IpAddr>,
     banned_ids: BTreeSet<PeerId>,
+    /// Who gave hashes that prove nothing, once.
+    hash_liars: BTreeSet<(IpAddr, Option<PeerId>)>,
 }
 
 impl Blame {
+    /// This peer gave hashes that prove nothing, which costs it the connection. Whether it did so before, and is to be banned.
+    pub(super) fn gave_bad_hashes(&mut self, culprit: Culprit) -> bool {
+        let ip = culprit.addr.ip().to_canonical();
+        let who = (ip, super::candidates::is_local(ip).then_some(culprit.peer_id));
+        self.hash_liars.contains(&who) || {
+            if self.hash_liars.len() < MAX_BANS {
+                self.hash_liars.insert(who);
+            }
+            false
+        }
+    }
+
     /// Whether the digests of this piece's blocks are needed although its hash is right.
     pub(super) fn is_open(&self, piece: PieceIndex) -> bool {
         self.bad.contains_key(&piece)
@@ -141,6 +157,17 @@ mod tests {
         blame.failed(piece(), vec![a, b], vec![1, 99]);
         blame.failed(piece(), vec![c, a], vec![98, 2]);
         assert_eq!(blame.passed(piece(), &[1, 2]), [b, c].into());
+    }
+
+    #[test]
+    fn bad_hashes_are_a_ban_on_the_second_time_whatever_the_port() {
+        let mut blame = Blame::default();
+        let public =
+            |port| Culprit { addr: ([198, 51, 100, 7], port).into(), peer_id: PeerId([port as u8; 20]) };
+        let local = |id| Culprit { addr: ([127, 0, 0, 1], 1).into(), peer_id: PeerId([id; 20]) };
+        let first = [public(1), local(1), local(2)].map(|culprit| blame.gave_bad_hashes(culprit));
+        assert_eq!(first, [false; 3]);
+        assert!(blame.gave_bad_hashes(public(2)) && blame.gave_bad_hashes(local(2)));
     }
 
     #[test]

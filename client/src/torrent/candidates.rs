@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Time;
-use super::action::PeerSource;
+use super::action::{PeerSource, Swarm};
 
 /// Addresses that are remembered; beyond it, new ones are dropped while every old one is of use.
 const MAX_CANDIDATES: usize = 2_000;
@@ -34,9 +34,20 @@ enum State {
     Never,
 }
 
+/// In which of a hybrid's swarms an address was found, so by which name the torrent is asked for there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Membership {
+    In(Swarm),
+    /// Nobody said. `next`: which is tried next; `None` is the torrent's first.
+    Unknown {
+        next: Option<Swarm>,
+    },
+}
+
 #[derive(Debug)]
 struct Candidate {
     source: PeerSource,
+    swarm: Membership,
     failures: u32,
     ready: Time,
     state: State,
@@ -79,10 +90,19 @@ impl Candidates {
         Self { known: BTreeMap::new(), half_open: 0, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// An address was heard of.
-    pub(super) fn add(&mut self, now: Time, source: PeerSource, addr: SocketAddr) {
+    /// An address was heard of, in this swarm if that was said.
+    pub(super) fn add(&mut self, now: Time, source: PeerSource, swarm: Option<Swarm>, addr: SocketAddr) {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        if !may_dial(source, addr) || self.known.contains_key(&addr) {
+        if !may_dial(source, addr) {
+            return;
+        }
+        if let Some(known) = self.known.get_mut(&addr) {
+            // Who is in both speaks v2, which can do more.
+            if let Some(swarm) = swarm
+                && known.swarm != Membership::In(Swarm::V2)
+            {
+                known.swarm = Membership::In(swarm);
+            }
             return;
         }
         let crowded = !is_local(addr.ip()) && {
@@ -92,11 +112,13 @@ impl Candidates {
         if crowded || (self.known.len() >= MAX_CANDIDATES && !self.forget_worst()) {
             return;
         }
-        self.known.insert(addr, Candidate { source, failures: 0, ready: now, state: State::Idle });
+        let swarm = swarm.map_or(Membership::Unknown { next: None }, Membership::In);
+        self.known.insert(addr, Candidate { source, swarm, failures: 0, ready: now, state: State::Idle });
     }
 
-    /// The next address to dial, if one is ready; it counts as half open until it is connected or has failed.
-    pub(super) fn next(&mut self, now: Time) -> Option<SocketAddr> {
+    /// The next address to dial, if one is ready, and in which swarm; `None`: in the torrent's first. It counts as half open until it is
+    /// connected or has failed.
+    pub(super) fn next(&mut self, now: Time) -> Option<(SocketAddr, Option<Swarm>)> {
         if self.half_open >= MAX_HALF_OPEN {
             return None;
         }
@@ -109,17 +131,35 @@ impl Candidates {
             .map(|(addr, _)| *addr)
             .collect();
         let addr = best[self.rng.usize(..best.len())];
-        if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state = State::Dialling;
-        }
+        let candidate = self.known.get_mut(&addr)?;
+        candidate.state = State::Dialling;
         self.half_open += 1;
-        Some(addr)
+        let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
+            return Some((addr, None));
+        };
+        Some((addr, Some(swarm)))
     }
 
     /// When [`Self::next`] may have something.
     #[cfg(test)]
     fn next_ready(&self) -> Option<Time> {
         self.known.values().filter(|c| c.state == State::Idle).map(|c| c.ready).min()
+    }
+
+    /// The dial failed. If nobody said which swarm the peer is in, it may be in the `other` one: that is tried before it counts.
+    pub(super) fn dial_failed(&mut self, now: Time, addr: SocketAddr, other: Option<Swarm>) {
+        if let Some(candidate) = self.known.get_mut(&addr)
+            && let Membership::Unknown { next } = &mut candidate.swarm
+        {
+            *next = if next.is_none() { other } else { None };
+            if next.is_some() && candidate.state == State::Dialling {
+                self.half_open -= 1;
+                candidate.state = State::Idle;
+                candidate.ready = now;
+                return;
+            }
+        }
+        self.failed(now, addr);
     }
 
     /// The dial, or the connection that came of it, failed.
@@ -164,6 +204,14 @@ impl Candidates {
                 candidate.failures = 0;
                 candidate.ready = now + wait;
             }
+        }
+    }
+
+    /// A connection is closed for a better one, in this swarm. If that is not to be had, it is dialled as before.
+    pub(super) fn redial_in(&mut self, now: Time, addr: SocketAddr, swarm: Swarm) {
+        self.disconnected(now, addr, Duration::ZERO);
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.swarm = Membership::Unknown { next: Some(swarm) };
         }
     }
 
@@ -229,7 +277,7 @@ mod tests {
             (LOCAL, "[::]:6881", false),
         ] {
             let mut candidates = Candidates::new(1);
-            candidates.add(Time::default(), source, addr(text));
+            candidates.add(Time::default(), source, None, addr(text));
             assert_eq!(candidates.next(Time::default()).is_some(), allowed, "{source:?} {text}");
         }
     }
@@ -238,8 +286,13 @@ mod tests {
     fn one_public_address_with_many_ports_gets_few_places() {
         let mut candidates = Candidates::new(1);
         for port in 1..=100 {
-            candidates.add(Time::default(), PUBLIC, SocketAddr::new("198.51.100.1".parse().unwrap(), port));
-            candidates.add(Time::default(), LOCAL, SocketAddr::new("127.0.0.1".parse().unwrap(), port));
+            candidates.add(
+                Time::default(),
+                PUBLIC,
+                None,
+                SocketAddr::new("198.51.100.1".parse().unwrap(), port),
+            );
+            candidates.add(Time::default(), LOCAL, None, SocketAddr::new("127.0.0.1".parse().unwrap(), port));
         }
         assert_eq!(candidates.known.len(), MAX_PER_ADDRESS + 100);
     }
@@ -247,13 +300,13 @@ mod tests {
     #[test]
     fn failures_wait_longer_each_time_and_are_forgotten_in_the_end() {
         let mut candidates = Candidates::new(1);
-        candidates.add(Time::default(), PUBLIC, addr("198.51.100.1:1"));
+        candidates.add(Time::default(), PUBLIC, None, addr("198.51.100.1:1"));
         let mut now = Time::default();
         let mut waits = Vec::new();
         while let Some(ready) = candidates.next_ready() {
             waits.push((ready - now).as_secs());
             now = ready;
-            let dialled = candidates.next(now).unwrap();
+            let (dialled, _) = candidates.next(now).unwrap();
             candidates.failed(now, dialled);
         }
         assert_eq!(waits, [0, 5, 10, 20, 40, 80, 160, 320]);
@@ -263,11 +316,11 @@ mod tests {
     #[test]
     fn a_peer_that_shakes_hands_only_to_close_is_left_alone_longer_each_time() {
         let mut candidates = Candidates::new(1);
-        candidates.add(Time::default(), PUBLIC, addr("198.51.100.1:1"));
+        candidates.add(Time::default(), PUBLIC, None, addr("198.51.100.1:1"));
         let mut now = Time::default();
         let mut waits = Vec::new();
         for _ in 0..4 {
-            let dialled = candidates.next(now).unwrap();
+            let (dialled, _) = candidates.next(now).unwrap();
             candidates.connected(dialled);
             candidates.failed(now, dialled);
             let ready = candidates.next_ready().unwrap();
@@ -280,10 +333,10 @@ mod tests {
     #[test]
     fn the_user_s_own_are_never_forgotten() {
         let mut candidates = Candidates::new(1);
-        candidates.add(Time::default(), PeerSource::Given, addr("198.51.100.1:1"));
+        candidates.add(Time::default(), PeerSource::Given, None, addr("198.51.100.1:1"));
         for _ in 0..50 {
             let now = candidates.next_ready().unwrap();
-            let dialled = candidates.next(now).unwrap();
+            let (dialled, _) = candidates.next(now).unwrap();
             candidates.failed(now, dialled);
         }
         assert!(candidates.next_ready().is_some());
@@ -292,11 +345,11 @@ mod tests {
     #[test]
     fn ourselves_is_never_dialled_again() {
         let mut candidates = Candidates::new(1);
-        candidates.add(Time::default(), LOCAL, addr("127.0.0.1:1"));
-        let us = candidates.next(Time::default()).unwrap();
+        candidates.add(Time::default(), LOCAL, None, addr("127.0.0.1:1"));
+        let (us, _) = candidates.next(Time::default()).unwrap();
         candidates.never(us);
         candidates.disconnected(Time::default(), us, Duration::ZERO);
-        candidates.add(Time::default(), LOCAL, us);
+        candidates.add(Time::default(), LOCAL, None, us);
         assert_eq!((candidates.next(Time(LONGEST_WAIT)), candidates.half_open()), (None, 0));
     }
 
@@ -304,8 +357,49 @@ mod tests {
     fn half_open_dials_are_bounded() {
         let mut candidates = Candidates::new(1);
         for port in 1..=200 {
-            candidates.add(Time::default(), LOCAL, SocketAddr::new("10.0.0.1".parse().unwrap(), port));
+            candidates.add(Time::default(), LOCAL, None, SocketAddr::new("10.0.0.1".parse().unwrap(), port));
         }
         assert_eq!(std::iter::from_fn(|| candidates.next(Time::default())).count(), MAX_HALF_OPEN);
+    }
+
+    #[test]
+    fn who_was_found_in_no_swarm_is_tried_in_both_before_it_counts_as_failed() {
+        let mut candidates = Candidates::new(1);
+        let given = addr("198.51.100.1:1");
+        candidates.add(Time::default(), PeerSource::Given, None, given);
+        for swarm in [None, Some(Swarm::V2)] {
+            assert_eq!(candidates.next(Time::default()), Some((given, swarm)));
+            candidates.dial_failed(Time::default(), given, Some(Swarm::V2));
+        }
+        assert_eq!((candidates.next(Time::default()), candidates.half_open()), (None, 0));
+        assert_eq!(candidates.next(Time(LONGEST_WAIT)), Some((given, None)), "all over again");
+        candidates.dial_failed(Time(LONGEST_WAIT), given, None);
+        assert_eq!(candidates.next(Time(LONGEST_WAIT)), None, "a torrent of one version");
+    }
+
+    #[test]
+    fn who_is_to_be_had_in_a_better_swarm_is_dialled_there_at_once_and_as_before_if_that_fails() {
+        let mut candidates = Candidates::new(1);
+        let peer = addr("198.51.100.1:1");
+        candidates.add(Time::default(), PUBLIC, Some(Swarm::V1), peer);
+        assert_eq!(candidates.next(Time::default()), Some((peer, Some(Swarm::V1))));
+        candidates.connected(peer);
+        candidates.redial_in(Time::default(), peer, Swarm::V2);
+        assert_eq!(candidates.next(Time::default()), Some((peer, Some(Swarm::V2))));
+        candidates.dial_failed(Time::default(), peer, Some(Swarm::V2));
+        assert_eq!((candidates.next(Time::default()), candidates.half_open()), (None, 0));
+        assert_eq!(candidates.next(Time(LONGEST_WAIT)), Some((peer, None)));
+    }
+
+    #[test]
+    fn who_is_in_both_swarms_is_dialled_by_v2() {
+        let mut candidates = Candidates::new(1);
+        let both = addr("198.51.100.1:1");
+        for swarm in [None, Some(Swarm::V1), Some(Swarm::V2), Some(Swarm::V1)] {
+            candidates.add(Time::default(), PUBLIC, swarm, both);
+        }
+        assert_eq!(candidates.next(Time::default()), Some((both, Some(Swarm::V2))));
+        candidates.dial_failed(Time::default(), both, Some(Swarm::V1));
+        assert_eq!(candidates.next(Time::default()), None);
     }
 }

@@ -1,10 +1,11 @@
 //! Connections: whom to let in, whom to dial, and what a peer's going leaves behind.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use torrent_format::{Bitfield, Layout};
+use torrent_format::{Bitfield, InfoHash, Layout};
 
-use super::action::{Action, Connected, Direction, Event, Reason};
+use super::action::{Action, Connected, Direction, Event, Reason, Swarm};
 use super::peer::{Peer, Pieces, REQUEST_QUEUE};
 use super::peers::PeerKey;
 use super::picker::Picker;
@@ -58,6 +59,9 @@ impl Torrent {
             entry.pieces = Pieces::Known { field, as_seed: false };
         }
         let key = self.peers.insert(entry);
+        if self.speaks_v2(key) {
+            self.fetch.add_source(now, key);
+        }
         self.notify(Event::PeerConnected(peer.addr));
         self.introduce(now, key, peer);
         Ok(key)
@@ -75,13 +79,19 @@ impl Torrent {
         }
         let twin = self.peers.iter().find(|(_, other)| other.peer_id == peer.peer_id).map(|(key, other)| {
             let same_host = other.addr.ip().to_canonical() == peer.addr.ip().to_canonical();
-            (key, same_host && other.direction != peer.direction)
+            (key, same_host, other.direction != peer.direction, other.capabilities.v2)
         });
-        if let Some((twin, crossed)) = twin {
+        if let Some((twin, same_host, crossed, twin_has_v2)) = twin {
             // Both dialled at once. Both must close the same one of the two connections, or none is left: the one that the
-            // greater peer id dialled stays.
+            // greater peer id dialled stays. But one by the v2 name can do more, and takes the place of one by the v1 name.
             let ours_wins = self.config.peer_id > peer.peer_id;
-            if crossed && ours_wins == (peer.direction == Direction::Outgoing) {
+            let wins_crossing = crossed && ours_wins == (peer.direction == Direction::Outgoing);
+            let better = match (peer.capabilities.v2, twin_has_v2) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => wins_crossing,
+            };
+            if same_host && better {
                 self.disconnect(now, twin, Reason::Duplicate);
             } else {
                 return Err(Reason::Duplicate);
@@ -91,6 +101,16 @@ impl Torrent {
         let neighbours = self.peers.iter().filter(|(_, other)| other.addr.ip().to_canonical() == ip).count();
         let crowded = neighbours >= MAX_PER_ADDRESS && !super::candidates::is_local(ip);
         if crowded || self.peers.len() >= self.config.max_peers { Err(Reason::TooMany) } else { Ok(()) }
+    }
+
+    /// A peer speaks v2, and its connection is by the v1 name, since the v2 name was not known: it is dialled by that, if piece layers are
+    /// missing. Not if it dialled us: who knows whether it can be.
+    pub fn upgrade(&mut self, now: Time, key: PeerKey) {
+        let dialled = self.peers.get(key).is_some_and(|peer| peer.direction == Direction::Outgoing);
+        if dialled && !self.speaks_v2(key) && self.hashes.v2().is_some() && self.fetch.missing_layers() > 0 {
+            self.disconnect(now, key, Reason::Upgrade);
+            self.settle(now);
+        }
     }
 
     /// A peer that we are connected to already was found at this address: no need to dial it again.
@@ -121,7 +141,7 @@ impl Torrent {
     }
 
     /// Our extension handshake; once more when we know the info, so that others can have it from us.
-    fn shake_extensions(&mut self, now: Time, key: PeerKey, addr: std::net::SocketAddr) {
+    fn shake_extensions(&mut self, now: Time, key: PeerKey, addr: SocketAddr) {
         let handshake = ExtensionHandshake {
             ut_metadata: Some(UT_METADATA_ID),
             metadata_size: self.content().map(|content| content.info.raw().len() as u32),
@@ -155,8 +175,10 @@ impl Torrent {
                 forget_pieces(&mut content.picker, content.info.layout(), &peer.pieces);
             }
             Phase::Metadata(fetch) => fetch.remove_source(key),
-            Phase::AwaitingInfo => {}
+            Phase::Layers(_) | Phase::AwaitingInfo(_) | Phase::Unusable => {}
         }
+        self.fetch.remove_source(key);
+        self.hashes_wanted = true;
         self.slots_changed |= !peer.upload.choked;
         if let Some(addr) = peer.dial_addr {
             let useful = now - peer.connected >= SHORT_LIVED
@@ -164,6 +186,7 @@ impl Torrent {
             match reason {
                 Some(Reason::Ourselves | Reason::Banned) => self.candidates.never(addr),
                 Some(Reason::BothSeeds) => self.candidates.disconnected(now, addr, SEED_REDIAL),
+                Some(Reason::Upgrade) => self.candidates.redial_in(now, addr, Swarm::V2),
                 // The other connection to the same peer lives.
                 Some(Reason::Duplicate) => self.candidates.disconnected(now, addr, TWIN_REDIAL),
                 None | Some(Reason::Silent) if useful => self.candidates.disconnected(now, addr, REDIAL),
@@ -184,14 +207,26 @@ impl Torrent {
         self.dial(now);
     }
 
+    /// By which name to ask for the torrent in this swarm.
+    fn name_in(&self, swarm: Option<Swarm>) -> InfoHash {
+        let in_v2 = self.hashes.v2_swarm().filter(|_| swarm == Some(Swarm::V2));
+        in_v2.unwrap_or(self.hashes.primary())
+    }
+
+    /// A dial failed. A hybrid may be known there by its other name.
+    pub(super) fn dial_failed(&mut self, now: Time, addr: SocketAddr) {
+        let is_hybrid = self.hashes.v1().is_some() && self.hashes.v2().is_some();
+        self.candidates.dial_failed(now, addr, is_hybrid.then_some(Swarm::V2));
+    }
+
     /// Dials while there is room and somebody to dial.
     pub(super) fn dial(&mut self, now: Time) {
         if self.life == Life::Stopping {
             return;
         }
         while self.peers.len() + self.candidates.half_open() < self.config.max_peers {
-            let Some(addr) = self.candidates.next(now) else { return };
-            self.actions.push_back(Action::Connect(addr, self.config.hashes.primary()));
+            let Some((addr, swarm)) = self.candidates.next(now) else { return };
+            self.actions.push_back(Action::Connect(addr, self.name_in(swarm)));
         }
     }
 

@@ -1,12 +1,11 @@
-//! From peers to us: interest, requests, blocks, hashes, blame, and the info dictionary.
+//! From peers to us: interest, requests, blocks, and the info dictionary. What becomes of a whole piece is in `pieces`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use torrent_format::{Block, PieceIndex};
+use torrent_format::Block;
 
-use super::action::{Action, Event, Misbehaviour, Reason, Verdict, Verification};
-use super::blame::Culprit;
+use super::action::{Action, InfoFault, Misbehaviour, Verdict};
 use super::metadata::Progress;
 use super::peer::Outstanding;
 use super::peers::PeerKey;
@@ -50,6 +49,7 @@ impl Torrent {
         if download.needed == 0 || (download.choked && download.allowed_fast.is_empty()) {
             return;
         }
+        let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };
         let mut requests = Vec::new();
         for more in 1..=download.room(now) {
             let Some(pieces) = peer.field() else { return };
@@ -57,6 +57,7 @@ impl Torrent {
                 key,
                 pieces,
                 only: download.choked.then_some(&download.allowed_fast),
+                avoid: &avoid,
                 current: requests.last().map(|block: &Block| block.piece).or(download.current),
                 is_seed: peer.is_seed(),
             };
@@ -64,11 +65,6 @@ impl Torrent {
             let slower =
                 |holder| peers.get(holder).is_none_or(|other| other.download.expected(now, 0) > expected);
             let Some(block) = content.picker.pick(now, asker, slower) else { break };
-            if peer.capabilities.fast && download.is_taken_back(now, block) {
-                // It has yet to answer the cancel (BEP 6), and we could not tell that answer from the one to a new request.
-                content.picker.release(block, key);
-                break;
-            }
             requests.push(block);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };
@@ -204,81 +200,6 @@ impl Torrent {
         self.slots_changed = true;
     }
 
-    pub(super) fn piece_hashed(&mut self, now: Time, piece: PieceIndex, outcome: Verification) {
-        let Phase::Content(content) = &mut self.phase else { return };
-        match outcome {
-            Verification::Good(digests) => {
-                if !content.picker.verified(piece) {
-                    return;
-                }
-                self.bytes_done += u64::from(content.info.layout().piece_size(piece));
-                self.notify(Event::PieceVerified(piece));
-                self.piece_gained(now, piece);
-                for liar in digests.map(|digests| self.blame.passed(piece, &digests)).unwrap_or_default() {
-                    self.ban(now, liar);
-                }
-                self.check_complete(now, true);
-            }
-            Verification::Bad(digests) => {
-                self.wasted += u64::from(content.info.layout().piece_size(piece));
-                let senders = content.picker.senders(piece);
-                let culprits: BTreeSet<_> = senders.iter().copied().collect();
-                let suspects = self
-                    .peers
-                    .iter()
-                    .filter(|(_, peer)| culprits.contains(&peer.culprit()))
-                    .map(|(key, _)| key);
-                let suspects = suspects.collect();
-                content.picker.failed(now, piece, suspects);
-                self.notify(Event::PieceFailed(piece));
-                if let Some(liar) = self.blame.failed(piece, senders, digests) {
-                    self.ban(now, liar);
-                }
-                self.blocks_freed = true;
-            }
-            Verification::Wrong(leaves) => {
-                let blocks = (0..leaves.len() as u32).collect();
-                self.actions.push_back(Action::DropBlocks { piece, blocks });
-                content.picker.restart(piece);
-                self.blocks_freed = true;
-            }
-            Verification::Lost => {
-                content.picker.restart(piece);
-                self.blocks_freed = true;
-            }
-        }
-    }
-
-    /// Tells the others, and loses interest in those that had nothing else.
-    fn piece_gained(&mut self, now: Time, piece: PieceIndex) {
-        for key in self.peers.keys() {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            peer.download.allowed_fast.remove(&piece);
-            if peer.has(piece) {
-                peer.download.needed -= 1;
-                self.show_interest(now, key);
-            }
-            // Those that have this piece are told too: it is how they learn that we are a seed in the end. Only to a seed it is no news.
-            if self.peers.get(key).is_some_and(|peer| !peer.is_seed()) {
-                self.send(now, key, Message::Have(piece.get()));
-            }
-        }
-    }
-
-    fn ban(&mut self, now: Time, liar: Culprit) {
-        self.blame.ban(liar);
-        self.notify(Event::PeerBanned(liar.addr));
-        let keys: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| self.blame.is_banned(peer.addr, Some(peer.peer_id)))
-            .map(|(k, _)| k)
-            .collect();
-        for key in keys {
-            self.disconnect(now, key, Reason::Banned);
-        }
-    }
-
     // -- the info dictionary
 
     pub(super) fn request_metadata(&mut self, now: Time) {
@@ -295,10 +216,8 @@ impl Torrent {
         let (Some(peer), Phase::Metadata(fetch)) = (self.peers.get(key), &mut self.phase) else { return };
         match fetch.received(key, peer.culprit(), piece, total, data) {
             Progress::More => self.request_metadata(now),
-            Progress::Whole(info) => {
-                self.phase = Phase::AwaitingInfo;
-                self.actions.push_back(Action::Info(info));
-            }
+            Progress::Whole(raw) => self.info_came(now, &raw),
+            Progress::Conflict => self.info_is_bad(InfoFault::Conflict),
             Progress::Lie(liar) => {
                 self.ban(now, liar);
                 self.request_metadata(now);

@@ -25,10 +25,20 @@ const MAX_ALLOWED_FAST: usize = 64;
 
 impl Torrent {
     pub(super) fn message(&mut self, now: Time, key: PeerKey, message: Message) -> Result<(), Misbehaviour> {
+        let speaks_v2 = self.speaks_v2(key);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         peer.last_heard = now;
         let is_fast = peer.capabilities.fast;
-        let counted = !matches!(message, Message::Have(_) | Message::Request(_) | Message::Reject(_));
+        // These are counted elsewhere, or must have been asked for.
+        let counted = !matches!(
+            message,
+            Message::Have(_)
+                | Message::Request(_)
+                | Message::Reject(_)
+                | Message::HashRequest(_)
+                | Message::Hashes(..)
+                | Message::HashReject(_)
+        );
         if counted && !peer.may_say(now) {
             return Err(Misbehaviour::Flood);
         }
@@ -37,12 +47,17 @@ impl Torrent {
             if peer.inventories > MAX_INVENTORIES {
                 return Err(Misbehaviour::Flood);
             }
+            // What a peer has tells whether it is worth asking.
+            self.hashes_wanted = true;
         }
         match message {
             Message::KeepAlive | Message::Port(_) => Ok(()),
-            Message::HashRequest(_) | Message::Hashes(..) | Message::HashReject(_) => {
+            Message::HashRequest(_) | Message::Hashes(..) | Message::HashReject(_) if !speaks_v2 => {
                 Err(Misbehaviour::WrongVersion)
             }
+            Message::HashRequest(request) => self.hash_request(now, key, request),
+            Message::Hashes(request, hashes) => self.hashes_received(now, key, request, &hashes),
+            Message::HashReject(request) => self.hashes_rejected(now, key, request),
             Message::Unknown(_) => Ok(()),
             Message::Choke => {
                 self.choked(now, key);

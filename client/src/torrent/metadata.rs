@@ -39,6 +39,8 @@ pub(super) enum Progress {
     More,
     /// The metadata, and its hash is right.
     Whole(Vec<u8>),
+    /// It has one of the info hashes that are known, and not the other: no other info can be right.
+    Conflict,
     /// The hash is wrong and one peer sent it all.
     Lie(Culprit),
 }
@@ -179,6 +181,10 @@ impl MetadataFetch {
         }
         if self.hashes.match_info(&whole) {
             return Progress::Whole(whole);
+        }
+        let (v1, v2) = (self.hashes.v1().map(InfoHashes::from), self.hashes.v2().map(InfoHashes::from));
+        if v1.into_iter().chain(v2).any(|one| one.match_info(&whole)) {
+            return Progress::Conflict;
         }
         let size = self.sources.get(&peer).map_or(self.size, |source| source.size);
         self.single_source = true;
@@ -349,6 +355,7 @@ mod tests {
                         assert!(blamed.is_empty() || blamed == [who(1)].into());
                         return;
                     }
+                    Progress::Conflict => panic!("there is only one hash"),
                 }
             }
         }
@@ -390,5 +397,24 @@ mod tests {
         let asked = fetch.requests(at(0));
         assert_eq!(asked.len(), 3);
         assert!(asked.iter().all(|(peer, _)| *peer == key(2)));
+    }
+
+    #[test]
+    fn g9_both_hashes_must_match_and_one_that_does_alone_is_a_conflict() {
+        use torrent_format::{InfoHash, InfoHashV2};
+        let [(v1, v2), (other_v1, other_v2)] = [metadata(), b"other".to_vec()]
+            .map(|info| (InfoHash::of_info(&info), InfoHashV2::of_info(&info)));
+        for (v1, v2, expected) in [
+            (v1, v2, Progress::Whole(metadata())),
+            (v1, other_v2, Progress::Conflict),
+            (other_v1, v2, Progress::Conflict),
+            (other_v1, other_v2, Progress::Lie(who(1))),
+        ] {
+            let mut fetch = MetadataFetch::new(InfoHashes::new(Some(v1), Some(v2)).unwrap());
+            fetch.add_source(at(0), key(1), size());
+            let asked = fetch.requests(at(0));
+            let mut give = |&(peer, number)| fetch.received(peer, who(1), number, size(), part(number));
+            assert_eq!(asked.iter().map(&mut give).last(), Some(expected));
+        }
     }
 }

@@ -21,12 +21,21 @@ pub(super) const REQUEST_QUEUE: usize = 500;
 /// that many share, for minutes.
 const GRACE: Duration = Duration::from_secs(300);
 
+/// For this long a block whose request was taken back is not asked of the same peer again: it has yet to answer the cancel (BEP 6), and that
+/// answer could not be told from the one to a new request. Not longer: not every client answers.
+const CANCEL_WAIT: Duration = Duration::from_secs(10);
+
 /// How many of them are remembered.
 const MAX_TAKEN_BACK: usize = 1_024;
 
 /// Messages other than blocks, requests and haves that a peer may send at once, and more per second. A healthy peer sends some a minute.
 const MESSAGE_BURST: f64 = 2_000.0;
 const MESSAGE_RATE: f64 = 50.0;
+
+/// The same for hash requests, which come in crowds when a swarm begins from a magnet: as many as there are files. Dear ones count for
+/// several.
+const HASH_REQUEST_BURST: f64 = 4_096.0;
+const HASH_REQUEST_RATE: f64 = 256.0;
 
 /// Bytes that we hand to the owner ahead of the socket: so much at least, and at most; half a second's worth in between. A choke can't take back
 /// what has been handed over and sent.
@@ -102,6 +111,17 @@ pub(super) struct Upload {
     pub(super) overflow: u32,
     /// Parts of the metadata that it was given.
     pub(super) metadata_parts: u32,
+    /// Hash requests in a row that were refused since they are too many.
+    pub(super) refused_hashes: u32,
+}
+
+/// So much at once, and so much a second.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    at: Time,
+    burst: f64,
+    rate: f64,
 }
 
 #[derive(Debug)]
@@ -125,8 +145,8 @@ pub(super) struct Peer {
     pub(super) inventories: u32,
     pub(super) download: Download,
     pub(super) upload: Upload,
-    allowance: f64,
-    allowance_at: Time,
+    messages: Allowance,
+    hash_requests: Allowance,
 }
 
 impl Peer {
@@ -175,9 +195,10 @@ impl Peer {
                 at_hand: None,
                 overflow: 0,
                 metadata_parts: 0,
+                refused_hashes: 0,
             },
-            allowance: MESSAGE_BURST,
-            allowance_at: now,
+            messages: Allowance::new(now, MESSAGE_BURST, MESSAGE_RATE),
+            hash_requests: Allowance::new(now, HASH_REQUEST_BURST, HASH_REQUEST_RATE),
         }
     }
 
@@ -206,10 +227,12 @@ impl Peer {
 
     /// Takes one ordinary message from its allowance; `false`: it talks far too much.
     pub(super) fn may_say(&mut self, now: Time) -> bool {
-        let earned = (now - self.allowance_at).as_secs_f64() * MESSAGE_RATE;
-        self.allowance = (self.allowance + earned).min(MESSAGE_BURST) - 1.0;
-        self.allowance_at = now;
-        self.allowance >= 0.0
+        self.messages.take(now, 1)
+    }
+
+    /// Takes one hash request that is worth `cost` ordinary ones from its allowance; `false`: it asks for far too many.
+    pub(super) fn may_ask_for_hashes(&mut self, now: Time, cost: u64) -> bool {
+        self.hash_requests.take(now, cost)
     }
 
     pub(super) fn stats(&self) -> PeerStats {
@@ -222,6 +245,22 @@ impl Peer {
             seed: self.is_seed(),
             was_leecher: self.was_leecher,
         }
+    }
+}
+
+impl Allowance {
+    fn new(now: Time, burst: f64, rate: f64) -> Self {
+        Self { left: burst, at: now, burst, rate }
+    }
+
+    /// What is asked for in vain costs too, so that it does not pay to go on.
+    fn take(&mut self, now: Time, cost: u64) -> bool {
+        let earned = (now - self.at).as_secs_f64() * self.rate;
+        self.left = (self.left + earned).min(self.burst) - cost as f64;
+        self.at = now;
+        let enough = self.left >= 0.0;
+        self.left = self.left.max(-self.burst);
+        enough
     }
 }
 
@@ -284,9 +323,10 @@ impl Download {
         self.outstanding.remove(at)
     }
 
-    /// Whether this block may still come although its request was taken back.
-    pub(super) fn is_taken_back(&self, now: Time, block: Block) -> bool {
-        self.taken_back.iter().any(|o| o.block == block && now - o.at <= GRACE)
+    /// The blocks that can't be asked for again yet, since their cancels are not answered.
+    pub(super) fn unanswered_cancels(&self, now: Time) -> BTreeSet<Block> {
+        let recent = self.taken_back.iter().rev().take_while(|o| now - o.at <= CANCEL_WAIT);
+        recent.map(|o| o.block).collect()
     }
 
     /// Whether this block was asked for lately, though it is not outstanding any more.

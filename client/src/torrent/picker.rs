@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use torrent_format::{Bitfield, Block, Layout, PieceIndex};
+use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PieceIndex};
 
 use super::Time;
 use super::blame::Culprit;
@@ -69,6 +69,8 @@ pub(super) struct Asker<'a> {
     pub(super) pieces: &'a Bitfield,
     /// Only these, since it chokes us (BEP 6).
     pub(super) only: Option<&'a BTreeSet<PieceIndex>>,
+    /// Not these.
+    pub(super) avoid: &'a BTreeSet<Block>,
     /// The piece that it was asked for last.
     pub(super) current: Option<PieceIndex>,
     /// It has the whole torrent, so what it alone has must not be fetched twice.
@@ -213,7 +215,7 @@ impl Picker {
     ) -> Option<Block> {
         let piece = self.pick_piece(now, asker);
         let number = match piece {
-            Some(piece) => Some((piece, self.partials[&piece].first_free()?)),
+            Some(piece) => Some((piece, self.partials[&piece].first_free(piece, asker.avoid)?)),
             None if self.is_endgame() => self.pick_endgame(now, asker, slower),
             None => None,
         };
@@ -242,7 +244,10 @@ impl Picker {
             asker.pieces.has(piece) && asker.only.is_none_or(|only| only.contains(&piece))
         };
         let open = |piece: PieceIndex, partial: &Partial| {
-            partial.free > 0 && allowed(piece) && partial.may_ask(now, asker.key)
+            partial.free > 0
+                && allowed(piece)
+                && partial.may_ask(now, asker.key)
+                && (asker.avoid.is_empty() || partial.first_free(piece, asker.avoid).is_some())
         };
         if let Some(current) = asker.current
             && self.partials.get(&current).is_some_and(|partial| open(current, partial))
@@ -333,11 +338,13 @@ impl Picker {
             .iter()
             .filter(|(piece, partial)| allowed(**piece) && partial.may_ask(now, asker.key))
             .find_map(|(&piece, partial)| {
-                let number = partial.blocks.iter().position(|block| match block {
-                    BlockState::Requested([Some(holder), None]) => *holder != asker.key && slower(*holder),
+                let (number, _) = (0..).zip(&partial.blocks).find(|&(number, block)| match block {
+                    BlockState::Requested([Some(holder), None]) => {
+                        *holder != asker.key && slower(*holder) && !holds(asker.avoid, piece, number)
+                    }
                     _ => false,
                 })?;
-                Some((piece, number as u32))
+                Some((piece, number))
             })
     }
 
@@ -393,6 +400,11 @@ impl Picker {
         Receipt::New { whole: partial.verifying, others }
     }
 
+    /// Whether all blocks of the piece are here, and it is not verified.
+    pub(super) fn is_verifying(&self, piece: PieceIndex) -> bool {
+        self.partials.get(&piece).is_some_and(|partial| partial.verifying)
+    }
+
     /// Who sent each block of a piece that is being hashed.
     pub(super) fn senders(&self, piece: PieceIndex) -> Vec<Culprit> {
         let blocks = self.partials.get(&piece).map_or(&[][..], |partial| &partial.blocks);
@@ -419,6 +431,21 @@ impl Picker {
         *partial = Partial::new(count);
         partial.exclusive = Some(Exclusive { owner: None, suspects, since: now });
         self.free_blocks += count;
+    }
+
+    /// These blocks of the piece that was being hashed are wrong, and are fetched again; the others are right. Of no use for blocks that
+    /// the piece does not have.
+    pub(super) fn drop_blocks(&mut self, piece: PieceIndex, blocks: &[u32]) {
+        let Some(partial) = self.partials.get_mut(&piece).filter(|partial| partial.verifying) else { return };
+        for &number in blocks {
+            if let Some(state @ BlockState::Received { .. }) = partial.blocks.get_mut(number as usize) {
+                *state = BlockState::Free;
+                partial.free += 1;
+                partial.missing += 1;
+                self.free_blocks += 1;
+            }
+        }
+        partial.verifying = partial.missing == 0;
     }
 
     /// The piece that was being hashed is not whole here after all: all of it is fetched again.
@@ -514,8 +541,10 @@ impl Partial {
         }
     }
 
-    fn first_free(&self) -> Option<u32> {
-        self.blocks.iter().position(|block| matches!(block, BlockState::Free)).map(|number| number as u32)
+    /// The first block that is free and not to be avoided.
+    fn first_free(&self, piece: PieceIndex, avoid: &BTreeSet<Block>) -> Option<u32> {
+        let free = (0..).zip(&self.blocks).filter(|(_, block)| matches!(block, BlockState::Free));
+        free.map(|(number, _)| number).find(|&number| !holds(avoid, piece, number))
     }
 
     fn may_ask(&self, now: Time, peer: PeerKey) -> bool {
@@ -524,6 +553,12 @@ impl Partial {
             None => !exclusive.suspects.contains(&peer) || now - exclusive.since > SUSPECTS_WAIT,
         })
     }
+}
+
+/// Whether this block, of whatever length, is among these.
+fn holds(blocks: &BTreeSet<Block>, piece: PieceIndex, number: u32) -> bool {
+    let least = Block { piece, begin: number * BLOCK_LENGTH, length: 0 };
+    blocks.range(least..).next().is_some_and(|block| (block.piece, block.number()) == (piece, number))
 }
 
 #[cfg(test)]
@@ -547,8 +582,10 @@ mod tests {
     }
 
     fn asker(number: u32, pieces: &Bitfield) -> Asker<'_> {
-        Asker { key: key(number), pieces, only: None, current: None, is_seed: true }
+        Asker { key: key(number), pieces, only: None, avoid: &NOTHING, current: None, is_seed: true }
     }
+
+    static NOTHING: BTreeSet<Block> = BTreeSet::new();
 
     fn some(picker: &Picker, pieces: &[u32]) -> Bitfield {
         let mut field = Bitfield::none(picker.layout.piece_count());
@@ -721,6 +758,46 @@ mod tests {
         picker.disown(key(3));
         let later = Time(SUSPECTS_WAIT + Duration::from_secs(1));
         assert!(picker.pick(later, asker(1, &all), |_| true).is_some(), "nobody else is there");
+    }
+
+    #[test]
+    fn only_the_bad_blocks_of_a_piece_are_fetched_again_by_anybody() {
+        let mut picker = picker(1, 4);
+        let all = Bitfield::all(1);
+        for _ in 0..4 {
+            let block = pick(&mut picker, asker(1, &all)).unwrap();
+            picker.received(block, key(1), Culprit::for_test(1));
+        }
+        let piece = picker.layout.piece(0).unwrap();
+        picker.drop_blocks(piece, &[1, 3, 99]);
+        picker.check();
+        assert!(!picker.verified(piece));
+        let again: Vec<_> =
+            std::iter::from_fn(|| pick(&mut picker, asker(1, &all))).map(Block::number).collect();
+        assert_eq!(again, [1, 3]);
+        let [second, last] = [1, 3].map(|number| picker.layout.block(piece, number));
+        let from = Culprit::for_test(2);
+        assert_eq!(
+            picker.received(second, key(2), from),
+            Receipt::New { whole: false, others: vec![key(1)] }
+        );
+        assert_eq!(picker.received(last, key(2), from), Receipt::New { whole: true, others: vec![key(1)] });
+        let senders = [1, 2, 1, 2].map(Culprit::for_test);
+        assert_eq!(picker.senders(piece), senders);
+        assert!(picker.verified(piece));
+    }
+
+    #[test]
+    fn a_block_to_be_avoided_is_passed_over() {
+        let mut picker = picker(2, 2);
+        picker.set_sequential(true);
+        let all = Bitfield::all(2);
+        let [first, second] = [0, 1].map(|piece| picker.layout.piece(piece).unwrap());
+        let avoid: BTreeSet<_> = [(first, 0), (second, 1)].map(|(p, n)| picker.layout.block(p, n)).into();
+        let wary = Asker { avoid: &avoid, ..asker(1, &all) };
+        let picked: Vec<_> = std::iter::from_fn(|| pick(&mut picker, wary)).collect();
+        assert_eq!(picked, [(first, 1), (second, 0)].map(|(p, n)| picker.layout.block(p, n)));
+        assert_eq!(pick(&mut picker, asker(2, &all)), Some(picker.layout.block(first, 0)));
     }
 
     #[test]

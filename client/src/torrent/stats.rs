@@ -27,8 +27,10 @@ pub struct Stats {
     pub seeds: usize,
     /// Those that let us download.
     pub unchoked_by: usize,
-    /// Whether the info is known.
+    /// Whether the info is known, and all that it takes to check the payload by it.
     pub has_info: bool,
+    /// Piece layers of a v2 torrent (one a file) that are not known yet. 0 while the info is not.
+    pub missing_layers: usize,
     /// Whether every wanted piece is verified.
     pub complete: bool,
 }

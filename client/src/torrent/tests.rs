@@ -2,6 +2,7 @@
 
 mod hostile;
 mod trade;
+mod v2;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -210,14 +210,14 @@ impl Torrent {
         self.block_dropped(now, key, block);
     }
 
-    fn stop_offering(&mut self, now: Time, index: u32) {
+    pub(super) fn stop_offering(&mut self, now: Time, index: u32) {
         let again = self.is_leeching();
         let Phase::Content(content) = &mut self.phase else { return };
         let Some(piece) = content.info.layout().piece(index) else { return };
         if !content.picker.forget(piece, again) {
             return;
         }
-        let size = u64::from(content.info.layout().piece_size(piece));
+        let size = u64::from(content.info.layout().piece_payload(piece));
         let needed = content.picker.needs(piece);
         if needed || !again {
             self.bytes_done = self.bytes_done.saturating_sub(size);
@@ -251,7 +251,7 @@ impl Torrent {
         if !peer.capabilities.fast || !newcomer || !peer.upload.allowed_fast.is_empty() {
             return;
         }
-        let set = allowed_fast_set(peer.addr.ip(), self.config.hashes.primary(), content.info.layout());
+        let set = allowed_fast_set(peer.addr.ip(), self.hashes.primary(), content.info.layout());
         let offer =
             |piece: &PieceIndex| content.picker.have().has(*piece) && content.picker.availability(*piece) > 0;
         let set: BTreeSet<_> = set.into_iter().filter(offer).collect();

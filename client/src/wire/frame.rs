@@ -25,7 +25,11 @@ pub const MAX_UNKNOWN_LENGTH: u32 = 16 * 1024;
 /// Bytes of a hash request after its number.
 const HASH_REQUEST_LENGTH: u32 = 48;
 
-/// The most hashes that we take in one message: 512 of the base layer, and a proof of as many as a tree can be high.
+/// Bytes of a hash.
+const HASH_LENGTH: u32 = 32;
+
+/// The most hashes that we take in one message: 512 of the base layer, which is the most that BEP 52 wants to be asked for, and a proof
+/// of as many as a tree can be high.
 pub const MAX_HASHES: u32 = 512 + 64;
 
 /// One thing that a peer said.
@@ -123,7 +127,8 @@ impl Head {
         if length > max && min != max {
             return Err(FrameError::TooLong { id: Some(id), length });
         }
-        if length < min || length > max {
+        let half_a_hash = id == id::HASHES && length >= min && !(length - min).is_multiple_of(HASH_LENGTH);
+        if length < min || length > max || half_a_hash {
             return Err(FrameError::WrongSize { id, length });
         }
         let wanted = if id == id::PIECE { BLOCK_HEADER_LENGTH } else { 4 + length as usize };
@@ -144,7 +149,7 @@ fn lengths(id: u8) -> (u32, u32) {
         id::BITFIELD => (1, 1 + MAX_BITFIELD_LENGTH),
         id::EXTENDED => (2, 2 + MAX_EXTENDED_LENGTH),
         id::HASH_REQUEST | id::HASH_REJECT => (1 + HASH_REQUEST_LENGTH, 1 + HASH_REQUEST_LENGTH),
-        id::HASHES => (1 + HASH_REQUEST_LENGTH, 1 + HASH_REQUEST_LENGTH + 32 * MAX_HASHES),
+        id::HASHES => (1 + HASH_REQUEST_LENGTH, 1 + HASH_REQUEST_LENGTH + HASH_LENGTH * MAX_HASHES),
         _ => (1, 1 + MAX_UNKNOWN_LENGTH),
     }
 }
@@ -177,10 +182,8 @@ fn parse(id: u8, payload: &[u8], length: u32) -> Option<Frame> {
         }
         id::HASH_REQUEST => Message::HashRequest(hash_request(payload)?),
         id::HASHES => {
-            let (hashes, rest) = payload.get(HASH_REQUEST_LENGTH as usize..)?.as_chunks::<32>();
-            // Cut in the middle of a hash: `None` would ask for more bytes, so what is left over makes it a message that proves nothing.
-            let hashes = if rest.is_empty() { hashes.to_vec() } else { Vec::new() };
-            Message::Hashes(hash_request(payload)?, hashes)
+            let (hashes, _) = payload.get(HASH_REQUEST_LENGTH as usize..)?.as_chunks();
+            Message::Hashes(hash_request(payload)?, hashes.to_vec())
         }
         id::HASH_REJECT => Message::HashReject(hash_request(payload)?),
         unknown => Message::Unknown(unknown),
@@ -240,7 +243,14 @@ mod tests {
     fn random_message(random: &mut fastrand::Rng) -> Message {
         let block = BlockRequest { index: random.u32(..), begin: random.u32(..), length: random.u32(..) };
         let length = random.usize(..40);
-        match random.u8(..17) {
+        let request = HashRequest {
+            root: std::array::from_fn(|_| random.u8(..)),
+            base_layer: random.u32(..),
+            index: random.u32(..),
+            length: random.u32(..),
+            proof_layers: random.u32(..),
+        };
+        match random.u8(..20) {
             0 => Message::KeepAlive,
             1 => Message::Choke,
             2 => Message::Unchoke,
@@ -257,6 +267,9 @@ mod tests {
             13 => Message::Reject(block),
             14 => Message::AllowedFast(block.index),
             15 => Message::Extended { id: random.u8(..), payload: random_bytes(random, length) },
+            16 => Message::HashRequest(request),
+            17 => Message::Hashes(request, vec![request.root; length]),
+            18 => Message::HashReject(request),
             _ => Message::Unknown(random.u8(24..)),
         }
     }
@@ -370,7 +383,7 @@ mod tests {
 
     #[test]
     fn p19_an_unknown_number_is_skipped_whole() {
-        for id in [10, 11, 12, 18, 19, 21, 22, 23, 24, 99, 255] {
+        for id in [10, 11, 12, 18, 19, 24, 99, 255] {
             for length in [1, 2, 13, 1000] {
                 let bytes = [head(length, id), vec![7; length as usize - 1], b"\0\0\0\0".to_vec()].concat();
                 let whole = 4 + length as usize;
@@ -396,9 +409,11 @@ mod tests {
             (15, 1),
             (16, 13),
             (17, 5),
+            (21, 49),
+            (23, 49),
         ];
         for (id, size) in fixed {
-            for length in (1..=20).chain([16 * 1024, MAX_FRAME_LENGTH]) {
+            for length in (1..=60).chain([16 * 1024, MAX_FRAME_LENGTH]) {
                 let result = decode(&head(length, id));
                 if length == size {
                     assert!(result.is_ok(), "message {id} of {length} bytes");
@@ -407,12 +422,26 @@ mod tests {
                 }
             }
         }
-        for (id, shortest) in [(5, 1), (7, 9), (20, 2)] {
+        for (id, shortest) in [(5, 1), (7, 9), (20, 2), (22, 49)] {
             for length in 1..shortest {
                 assert_eq!(decode(&head(length, id)), Err(FrameError::WrongSize { id, length }));
             }
             assert!(decode(&head(shortest, id)).is_ok());
         }
+    }
+
+    #[test]
+    fn v10_a_message_of_hashes_is_cut_at_a_hash_and_holds_no_more_than_a_proof_needs() {
+        let most = 49 + 32 * MAX_HASHES;
+        for length in [49, 49 + 32, 49 + 32 * 512, most] {
+            assert_eq!(decode(&head(length, id::HASHES)), Ok(None), "{length}");
+        }
+        for length in [50, 80, 82, most - 1] {
+            let wrong = FrameError::WrongSize { id: id::HASHES, length };
+            assert_eq!(decode(&head(length, id::HASHES)), Err(wrong), "{length}");
+        }
+        let too_long = FrameError::TooLong { id: Some(id::HASHES), length: most + 1 };
+        assert_eq!(decode(&head(most + 1, id::HASHES)), Err(too_long));
     }
 
     #[test]

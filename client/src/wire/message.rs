@@ -147,7 +147,7 @@ pub fn encode_block_header(block: BlockRequest, out: &mut Vec<u8>) {
 }
 
 /// Bytes of a `piece` message before the block: the length prefix, the number, piece and begin.
-pub(super) const BLOCK_HEADER_LENGTH: usize = 13;
+pub const BLOCK_HEADER_LENGTH: usize = 13;
 
 fn block_frame(out: &mut Vec<u8>, id: u8, block: BlockRequest) {
     let BlockRequest { index, begin, length } = block;
@@ -177,7 +177,15 @@ mod tests {
     #[test]
     fn every_message_is_the_bytes_that_its_bep_says() {
         let block = BlockRequest { index: 0x0102_0304, begin: 0x4000, length: 0x1234 };
-        let cases: [(Message, &[u8]); 17] = [
+        let request = HashRequest {
+            root: *b"rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr",
+            base_layer: 3,
+            index: 512,
+            length: 2,
+            proof_layers: 9,
+        };
+        let hashes = vec![*b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", *b"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"];
+        let cases: [(Message, &[u8]); 20] = [
             (Message::KeepAlive, b"\0\0\0\0"),
             (Message::Choke, b"\0\0\0\x01\0"),
             (Message::Unchoke, b"\0\0\0\x01\x01"),
@@ -194,6 +202,19 @@ mod tests {
             (Message::Reject(block), b"\0\0\0\x0d\x10\x01\x02\x03\x04\0\0\x40\0\0\0\x12\x34"),
             (Message::AllowedFast(7), b"\0\0\0\x05\x11\0\0\0\x07"),
             (Message::Extended { id: 3, payload: b"de".to_vec() }, b"\0\0\0\x04\x14\x03de"),
+            (
+                Message::HashRequest(request),
+                b"\0\0\0\x31\x15rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\0\x03\0\0\x02\0\0\0\0\x02\0\0\0\x09",
+            ),
+            (
+                Message::Hashes(request, hashes),
+                b"\0\0\0\x71\x16rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\0\x03\0\0\x02\0\0\0\0\x02\0\0\0\x09\
+                aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+            ),
+            (
+                Message::HashReject(request),
+                b"\0\0\0\x31\x17rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\0\x03\0\0\x02\0\0\0\0\x02\0\0\0\x09",
+            ),
             (Message::Unknown(99), b"\0\0\0\x01\x63"),
         ];
         for (message, bytes) in cases {

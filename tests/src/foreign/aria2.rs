@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::netns::Host;
 use crate::process::{self, Process};
-use crate::require::require_peer;
+use crate::require::{require_peer, require_version};
 use crate::wait::{LONG, SOON};
 
 /// A running aria2c with one torrent.
@@ -20,6 +20,12 @@ pub struct Aria2 {
 /// Whether it is installed.
 pub fn require() -> bool {
     require_peer("aria2c")
+}
+
+/// Whether it is installed and can read hybrids: before 1.37 it lost the empty key of each file of v2, and so had another info hash
+/// than everybody else (aria2/aria2#1903). Debian 12 has 1.36.
+pub fn require_hybrids() -> bool {
+    require() && require_version("aria2c", [1, 37], "hybrids")
 }
 
 /// The info hash that aria2c reads from a .torrent, in hexadecimal.

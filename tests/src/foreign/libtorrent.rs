@@ -1,6 +1,7 @@
 //! libtorrent (rasterbar), through Debian's Python binding and a small script.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::netns::Host;
@@ -10,8 +11,11 @@ use crate::wait::{LONG, SOON};
 
 const SCRIPT: &str = include_str!("../../data/libtorrent_peer.py");
 
+/// A script that creates and checks torrents: what it takes is said in its beginning.
+pub const CREATE_SCRIPT: &str = include_str!("../../data/libtorrent_create.py");
+
 /// The Python for which Debian packages its modules; others in the PATH don't have them.
-const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// A running libtorrent with one torrent.
 #[derive(Debug)]
@@ -39,18 +43,79 @@ pub fn show_info_hash(torrent: &Path) -> String {
     hash.unwrap_or_else(|| panic!("libtorrent says no hash:\n{shown}")).to_owned()
 }
 
+/// What libtorrent says of a torrent that it made or checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hashes {
+    /// The v1 info hash in hexadecimal; `None`: the torrent has only v2.
+    pub v1: Option<String>,
+    /// The v2 info hash in hexadecimal; `None`: the torrent has only v1.
+    pub v2: Option<String>,
+}
+
+/// One torrent to make.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// `v1`, `v2` or `hybrid`
+    pub format: &'static str,
+    /// In bytes.
+    pub piece_length: u32,
+    /// A file or directory.
+    pub payload: PathBuf,
+    /// Where the .torrent goes.
+    pub output: PathBuf,
+}
+
+/// Makes all of them, in one process.
+///
+/// # Panics
+/// If it fails.
+#[track_caller]
+pub fn create(jobs: &[Job]) -> Vec<Hashes> {
+    let mut python = Command::new(PYTHON);
+    python.args(["-c", CREATE_SCRIPT, "create"]);
+    for job in jobs {
+        python.args([job.format, &job.piece_length.to_string()]).arg(&job.payload).arg(&job.output);
+    }
+    let said = process::run("libtorrent create", &mut python, LONG).expect(0).stdout();
+    let hashes: Vec<_> = said.lines().map(|line| Hashes::read(&mut line.split(' '))).collect();
+    assert_eq!(hashes.len(), jobs.len(), "a line a torrent:\n{said}");
+    hashes
+}
+
+/// Has it hash the data of each torrent, in the directory that holds its named file or directory. Nothing is downloaded.
+///
+/// # Panics
+/// If it refuses a torrent, or does not find all data whole.
+#[track_caller]
+pub fn check(torrents: &[(PathBuf, PathBuf)]) -> Vec<Hashes> {
+    let mut python = Command::new(PYTHON);
+    python.args(["-c", CREATE_SCRIPT, "check"]);
+    python.args(torrents.iter().flat_map(|(torrent, data)| [torrent, data]));
+    let said = process::run("libtorrent check", &mut python, LONG).expect(0).stdout();
+    let mut found = Vec::new();
+    for ((torrent, _), line) in torrents.iter().zip(said.lines()) {
+        let mut words = line.split(' ');
+        found.push(Hashes::read(&mut words));
+        assert_eq!(words.next(), Some("1.000000"), "how much is whole of {}", torrent.display());
+    }
+    assert_eq!(found.len(), torrents.len(), "a line a torrent:\n{said}");
+    found
+}
+
+impl Hashes {
+    fn read<'a>(words: &mut impl Iterator<Item = &'a str>) -> Self {
+        let mut hash = || words.next().filter(|&word| word != "-").map(str::to_owned);
+        Self { v1: hash(), v2: hash() }
+    }
+}
+
 impl Libtorrent {
-    /// See [`super::Client::start`].
+    /// See [`super::Client::start`]; `source` is the path of a .torrent, or a magnet.
     #[track_caller]
-    pub fn start(host: &Host, torrent: &Path, data: &Path) -> Self {
+    pub fn start(host: &Host, source: impl AsRef<OsStr>, data: &Path) -> Self {
         std::fs::create_dir_all(data).expect("a test directory can be made");
         let mut python = host.command(PYTHON);
-        python
-            .args(["-c", SCRIPT, "peer"])
-            .arg(torrent)
-            .arg(data)
-            .arg(host.address().to_string())
-            .arg("6881");
+        python.args(["-c", SCRIPT, "peer"]).arg(source).arg(data).arg(host.address().to_string()).arg("6881");
         Self { process: Process::spawn("libtorrent", &mut python), _host: host.clone() }
     }
 

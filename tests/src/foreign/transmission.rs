@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::netns::Host;
 use crate::process::{self, Process};
-use crate::require::require_peer;
+use crate::require::{require_peer, require_version};
 use crate::wait::{self, LONG, SOON};
 
 /// A running daemon with one torrent.
@@ -23,6 +23,12 @@ pub fn require() -> bool {
     ["transmission-daemon", "transmission-remote"].into_iter().all(require_peer)
 }
 
+/// Whether it is installed and can read hybrids: before 4.0 it refused every .torrent with an empty key, which each file of v2 has
+/// (transmission/transmission#1339). Debian 12 has 3.00.
+pub fn require_hybrids() -> bool {
+    require() && require_version("transmission-daemon", [4, 0], "hybrids")
+}
+
 /// The info hash that transmission-show reads from a .torrent, in hexadecimal.
 ///
 /// # Panics
@@ -32,8 +38,27 @@ pub fn show_info_hash(torrent: &Path) -> String {
     let shown = process::run("transmission-show", Command::new("transmission-show").arg(torrent), SOON)
         .expect(0)
         .stdout();
-    let hash = shown.lines().find_map(|line| line.trim().strip_prefix("Hash: "));
+    // 4.0 says which version's it is.
+    let keys = ["Hash: ", "Hash v1: "];
+    let hash = shown.lines().find_map(|line| keys.iter().find_map(|key| line.trim().strip_prefix(key)));
     hash.unwrap_or_else(|| panic!("transmission-show says no hash:\n{shown}")).trim().to_owned()
+}
+
+/// Whether its creator is installed.
+pub fn require_create() -> bool {
+    require_peer("transmission-create")
+}
+
+/// Makes a .torrent of `payload` at `output`. It leaves out empty files, and before 4.0 writes `private` = 0 into
+/// `info`.
+///
+/// # Panics
+/// If it fails.
+#[track_caller]
+pub fn create(payload: &Path, output: &Path, piece_length: u32) {
+    let mut create = Command::new("transmission-create");
+    create.args(["-s", &(piece_length >> 10).to_string(), "-o"]).arg(output).arg(payload);
+    process::run("transmission-create", &mut create, LONG).expect(0);
 }
 
 impl Transmission {

@@ -5,11 +5,12 @@ use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use client::torrent::{Time, TrackerId};
-use client::wire::{BlockRequest, Message};
+use client::torrent::{PeerKey, Time, TrackerId};
+use client::wire::{BlockRequest, HashRequest, Message};
 use sha1::{Digest as _, Sha1};
 use torrent_format::PieceIndex;
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
+use torrent_format::merkle::Hash;
 
 use super::link::{LinkId, Side};
 
@@ -55,6 +56,8 @@ pub enum Event {
     Deliver(LinkId, Side, Parcel),
     /// A node has hashed a piece.
     Verified(NodeId, PieceIndex, bool),
+    /// A node has hashed the leaves that a peer asked for.
+    LeavesRead(NodeId, PeerKey, HashRequest, Option<Vec<Hash>>),
     /// A node has read the info that it got from peers.
     InfoRead(NodeId, Vec<u8>),
     /// An announce reaches the tracker.
@@ -107,6 +110,12 @@ impl Event {
                 reply.peers.iter().for_each(|addr| encode_addr(*addr, out));
             }
             Self::Expire => put(13, &[]),
+            Self::LeavesRead(node, _, request, leaves) => {
+                put(
+                    14,
+                    &[*node as u64, request.index.into(), request.length.into(), leaves.is_some().into()],
+                );
+            }
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 
 use client::torrent::{PeerKey, Time, Torrent};
 use client::wire::BlockRequest;
+use torrent_format::merkle::Hash;
 use torrent_format::{BLOCK_LENGTH, Bitfield, Info, PeerId, PieceIndex};
 
 use super::event::NodeId;
@@ -79,8 +81,8 @@ pub struct Books {
 pub struct Hashed {
     /// Whether every block is good.
     pub good: bool,
-    /// A digest of each block.
-    pub digests: Vec<u64>,
+    /// The leaf of each block, in a torrent of any version.
+    pub leaves: Vec<Hash>,
     /// Bytes.
     pub size: u64,
 }
@@ -192,22 +194,52 @@ impl Books {
         verified + parts - self.had
     }
 
-    /// Hashes a whole piece: it becomes verified, or is thrown away. `None` if it is not whole.
+    /// Hashes a whole piece: it becomes verified, or is thrown away; of a v2 torrent it is kept, for [`Self::drop_blocks`]. `None` if it
+    /// is not whole.
     pub fn hash(&mut self, info: &Info, piece: PieceIndex) -> Option<Hashed> {
         if !self.is_whole(piece) {
             return None;
         }
-        let marks: Vec<u64> = self.parts.remove(&piece)?.into_iter().flatten().collect();
+        let marks: Vec<u64> = self.parts.get(&piece)?.iter().copied().flatten().collect();
         let good = marks.iter().all(|&mark| mark == 0);
         if good {
             self.verified.set(piece);
         }
-        let digests = (0..).zip(&marks).map(|(number, &mark)| digest(piece, number, mark)).collect();
-        Some(Hashed { good, digests, size: info.layout().piece_size(piece).into() })
+        if good || !info.version().has_v2() {
+            self.parts.remove(&piece);
+        }
+        let leaves = (0..).zip(&marks).map(|(number, &mark)| leaf(piece, number, mark)).collect();
+        Some(Hashed { good, leaves, size: info.layout().piece_size(piece).into() })
+    }
+
+    /// Throws these blocks away; how many bytes that are.
+    pub fn drop_blocks(&mut self, info: &Info, piece: PieceIndex, blocks: &[u32]) -> u64 {
+        let Some(marks) = self.parts.get_mut(&piece) else { return 0 };
+        let held =
+            blocks.iter().filter(|&&number| marks.get_mut(number as usize).and_then(Option::take).is_some());
+        held.map(|&number| u64::from(info.layout().block(piece, number).length)).sum()
+    }
+
+    /// The leaves of these blocks of the one file of a v2 torrent; `None` if a piece of them is missing.
+    pub fn leaves(&self, info: &Info, blocks: Range<u64>) -> Option<Vec<Hash>> {
+        let layout = info.layout();
+        let per_piece = u64::from(layout.piece_length() / BLOCK_LENGTH);
+        let good = |block: u64| {
+            let piece = layout.piece(u32::try_from(block / per_piece).ok()?)?;
+            self.verified.has(piece).then(|| leaf(piece, (block % per_piece) as u32, 0))
+        };
+        blocks.map(good).collect()
     }
 }
 
-/// Stands for a hash of a block's bytes: a function of which block it is and of what is wrong with it (the finaliser of splitmix64).
+/// Stands for a hash of a block's bytes: a function of the same things as the digest, which it begins with.
+pub fn leaf(piece: PieceIndex, number: u32, mark: u64) -> Hash {
+    let mut leaf = [b'#'; 32];
+    leaf[..8].copy_from_slice(&digest(piece, number, mark).to_be_bytes());
+    leaf
+}
+
+/// Stands for a digest of a block's bytes: a function of which block it is and of what is wrong with it (the finaliser of splitmix64).
 fn digest(piece: PieceIndex, number: u32, mark: u64) -> u64 {
     let mix = |mut x: u64| {
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -4,7 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use client::torrent::{Ablation, Stay};
+use torrent_format::merkle::{Hash, Tree, root};
 use torrent_format::{Info, Layout};
+
+use super::node::leaf;
 
 /// One Mbit/s in bytes a second.
 pub const MBIT: u64 = 125_000;
@@ -31,6 +34,8 @@ pub struct Scenario {
     pub tracker: bool,
     /// Whether handshakes offer the Fast extension.
     pub fast: bool,
+    /// Whether the torrent is one of v2 (BEP 52): its pieces are checked, and liars found, by leaves. Then a piece must be a power of two long.
+    pub v2: bool,
     /// How long a node hashes a piece.
     pub verify_time: Duration,
     /// How long the run goes on after the last node has finished.
@@ -130,6 +135,7 @@ impl Scenario {
             nodes,
             tracker: true,
             fast: true,
+            v2: false,
             verify_time: Duration::from_millis(1),
             tail: Duration::ZERO,
             deadline: Duration::from_secs(4 * 3600),
@@ -203,6 +209,9 @@ impl Scenario {
     /// # Panics
     /// If the sizes can't be laid out.
     pub fn info(&self) -> Info {
+        if self.v2 {
+            return self.info_v2();
+        }
         let layout = Layout::new(self.piece_length.into(), [self.total])
             .expect("the scenario's sizes can be laid out");
         let mut raw = format!(
@@ -219,5 +228,27 @@ impl Scenario {
         }
         raw.push(b'e');
         Info::from_bytes(&raw).expect("the scenario's info dictionary is well-formed")
+    }
+
+    /// The same file in v2, with its piece layer.
+    fn info_v2(&self) -> Info {
+        let layout = Layout::new(self.piece_length.into(), [self.total])
+            .expect("the scenario's sizes can be laid out");
+        let leaves = |piece| (0..layout.block_count(piece)).map(|number| leaf(piece, number, 0)).collect();
+        let leaves: Vec<Vec<Hash>> = layout.pieces().map(leaves).collect();
+        let mut tree = Tree::new(Hash::default(), self.total, self.piece_length);
+        tree.root = root(&leaves.concat(), 0, tree.height());
+        let mut raw = b"d9:file treed8:sim-datad0:d".to_vec();
+        raw.extend_from_slice(format!("6:lengthi{}e11:pieces root32:", self.total).as_bytes());
+        raw.extend_from_slice(&tree.root);
+        let length = self.piece_length;
+        let rest = format!("eee12:meta versioni2e4:name8:sim-data12:piece lengthi{length}ee");
+        raw.extend_from_slice(rest.as_bytes());
+        let info = Info::from_bytes(&raw).expect("the scenario's info dictionary is well-formed");
+        if tree.has_piece_layer() {
+            let layer = leaves.iter().map(|leaves| tree.root_of_leaves(leaves)).collect();
+            info.set_layer(0, layer).expect("the layer belongs to the root");
+        }
+        info
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use client::torrent::{
     Action, Config, Event as News, PeerSource, Reason, Start, Time, Torrent, TrackerId, Verification,
+    leaf_digest,
 };
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
 use torrent_format::{Bitfield, Info, PieceIndex};
@@ -199,6 +200,9 @@ impl World {
             Event::Arrive(link, side, parcel) => self.arrive(link, side, parcel),
             Event::Deliver(link, side, parcel) => self.deliver(link, side, parcel),
             Event::Verified(node, piece, digests) => self.verified(node, piece, digests),
+            Event::LeavesRead(node, key, request, leaves) => {
+                self.with(node, |torrent, now| torrent.handle_leaves(now, key, request, leaves));
+            }
             Event::InfoRead(node, raw) => self.info_read(node, &raw),
             Event::Announce(node, tracker, request) => self.announce(node, tracker, &request),
             Event::AnnounceReply(node, tracker, reply) => {
@@ -279,11 +283,14 @@ impl World {
             self.checker.violate(self.now, id, Rule::EarlyVerify, format!("{piece:?} is not whole"));
             return;
         };
+        let all = || hashed.leaves.iter().map(leaf_digest).collect();
         let outcome = if hashed.good {
-            Verification::Good(digests.then_some(hashed.digests))
+            Verification::Good(digests.then(all))
+        } else if self.scenario.v2 {
+            Verification::Wrong(hashed.leaves)
         } else {
             node.traffic.spoilt += hashed.size;
-            Verification::Bad(hashed.digests)
+            Verification::Bad(all())
         };
         if hashed.good && node.books.verified().is_all() {
             node.finished = Some(self.now);
@@ -373,16 +380,21 @@ impl World {
                 let at = self.now + self.nodes[id].spec.latency + TRACKER_LATENCY;
                 self.queue.push(at, Event::Announce(id, tracker, Box::new(request)));
             }
-            Action::DropBlocks { .. } | Action::ReadLeaves { .. } => {
-                self.checker.violate(
-                    self.now,
-                    id,
-                    Rule::UnknownPeer,
-                    "hashes of v2 in a v1 torrent".to_owned(),
-                );
+            Action::DropBlocks { piece, blocks } => {
+                let node = &mut self.nodes[id];
+                node.traffic.spoilt += node.books.drop_blocks(&self.info, piece, &blocks);
             }
-            Action::Info(raw) => {
+            Action::ReadLeaves { peer, request, file: _, first, count } => {
+                let leaves = self.nodes[id].books.leaves(&self.info, first..first + u64::from(count));
+                let event = Event::LeavesRead(id, peer, request, leaves);
+                self.queue.push(self.now + self.scenario.verify_time, event);
+            }
+            Action::Info(info) => {
+                let raw = info.raw().to_vec();
                 self.queue.push(self.now + self.scenario.verify_time, Event::InfoRead(id, raw));
+            }
+            Action::BadInfo(fault) => {
+                self.checker.violate(self.now, id, Rule::FalseReport, format!("refused our info: {fault}"));
             }
             Action::Notify(News::PeerBanned(addr)) => match self.by_ip.get(&addr.ip()) {
                 Some(&other) => {

@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 impl<'a> Raw<'a> {
-    pub(super) fn checked(bytes: &'a [u8]) -> Self {
+    pub(crate) fn checked(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
 
@@ -128,22 +128,68 @@ pub struct Dict<'a> {
 
 impl<'a> Dict<'a> {
     /// Keys and values in the order in which they are written.
-    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Raw<'a>)> {
-        let mut rest = self.entries;
+    pub fn iter(self) -> Entries<'a> {
+        Entries { rest: self.entries }
+    }
+
+    /// Keys and values, each pair as it is written.
+    pub(crate) fn raw_entries(self) -> impl Iterator<Item = RawEntry<'a>> {
+        let mut rest = self.iter();
         std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (key, after_key) = split_string(rest);
-            let (value, after_value) = after_key.split_at(value_length(after_key));
-            rest = after_value;
-            Some((key, Raw { bytes: value }))
+            let here = rest.rest;
+            rest.next()?;
+            Some(RawEntry { bytes: &here[..here.len() - rest.rest.len()] })
         })
     }
 
     /// The value of this key. Walks the dictionary.
     pub fn get(self, key: &str) -> Option<Raw<'a>> {
         self.iter().find_map(|(name, value)| (name == key.as_bytes()).then_some(value))
+    }
+}
+
+impl<'a> IntoIterator for Dict<'a> {
+    type Item = (&'a [u8], Raw<'a>);
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}
+
+/// The keys and values of a [`Dict`].
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], Raw<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (key, after_key) = split_string(self.rest);
+        let (value, after_value) = after_key.split_at(value_length(after_key));
+        self.rest = after_value;
+        Some((key, Raw { bytes: value }))
+    }
+}
+
+/// A key and its value, as they are written: two words, where they take four by themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct RawEntry<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> RawEntry<'a> {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub(crate) fn key(&self) -> &'a [u8] {
+        split_string(self.bytes).0
     }
 }
 

@@ -1,11 +1,15 @@
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use super::*;
 use crate::bencode::{self, Limits};
-use crate::metainfo::Version;
+use crate::lint::Lint;
+use crate::metainfo::{File, MAX_INFO_LENGTH, MetainfoError};
 use crate::verify::verify;
+
+mod agree;
+#[cfg(unix)]
+mod links;
+mod random;
 
 /// A directory `t` of these files.
 fn tree(files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
@@ -23,32 +27,17 @@ fn paths(plan: &Plan) -> Vec<&str> {
     plan.files().iter().map(|file| file.path.as_str()).collect()
 }
 
+const FORMATS: [Format; 3] = [Format::V1, Format::V2, Format::Hybrid];
+
 fn with_walk(root: &Path, walk: Walk) -> Plan {
     Builder { walk, ..Builder::new(root) }.plan().unwrap()
-}
-
-#[test]
-fn the_piece_length_makes_about_one_to_two_thousand_pieces() {
-    const KIB: u64 = 1 << 10;
-    const GIB: u64 = 1 << 30;
-    for (total, expected) in [
-        (0, 16 * KIB),
-        (1, 16 * KIB),
-        (2048 * 16 * KIB, 16 * KIB),
-        (2048 * 16 * KIB + 1, 32 * KIB),
-        (GIB, 512 * KIB),
-        (GIB + 1, 1024 * KIB),
-        (32 * GIB, 16 * 1024 * KIB),
-        (u64::MAX, 16 * 1024 * KIB),
-    ] {
-        assert_eq!(u64::from(auto_piece_length(total)), expected, "{total}");
-    }
 }
 
 #[test]
 fn a_single_file_is_written_out_in_full() {
     let (_dir, root) = tree(&[("f", b"hello")]);
     let builder = Builder {
+        format: Format::V1,
         piece_length: PieceLength::Exactly(16_384),
         trackers: vec![vec!["http://a.example/".to_owned(), "http://b.example/".to_owned()], vec![]],
         web_seeds: vec!["http://w.example/".to_owned()],
@@ -72,19 +61,26 @@ fn a_single_file_is_written_out_in_full() {
 }
 
 #[test]
-fn a_directory_has_files_in_bytewise_order_of_the_whole_path() {
+fn a_directory_has_files_in_bytewise_order_of_the_whole_path_or_of_every_name() {
     let files: Vec<_> =
         ["a.txt", "a/b", "a-b/c", "a0", "A/z", "ä", "a/é", "b", "B"].map(|path| (path, &b"x"[..])).into();
     let (_dir, root) = tree(&files);
-    let expected = ["t/A/z", "t/B", "t/a-b/c", "t/a.txt", "t/a/b", "t/a/é", "t/a0", "t/b", "t/ä"];
-    let plan = Builder::new(&root).plan().unwrap();
-    assert_eq!(paths(&plan), expected);
-    let info = plan.hash(&|_| {}).unwrap().metainfo.info;
-    assert_eq!(info.files().iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), expected);
-    assert!(bencode::scan(info.raw(), &Limits::TORRENT.strict()).is_ok());
+    let whole = ["t/A/z", "t/B", "t/a-b/c", "t/a.txt", "t/a/b", "t/a/é", "t/a0", "t/b", "t/ä"];
+    let names = ["t/A/z", "t/B", "t/a/b", "t/a/é", "t/a-b/c", "t/a.txt", "t/a0", "t/b", "t/ä"];
+    for (format, expected) in [(Format::V1, whole), (Format::V2, names), (Format::Hybrid, names)] {
+        let plan = Builder { format, ..Builder::new(&root) }.plan().unwrap();
+        assert_eq!(paths(&plan), expected);
+        let info = plan.hash(&|_| {}).unwrap().metainfo.info;
+        let files = info.files().iter().filter(|file: &&File| !file.pad);
+        assert_eq!(files.map(|file| file.path.as_str()).collect::<Vec<_>>(), expected, "{format}");
+        assert!(bencode::scan(info.raw(), &Limits::TORRENT.strict()).is_ok());
+    }
 
     let (_dir, root) = tree(&[("only", b"x")]);
-    assert!(!Builder::new(&root).build(&|_| {}).unwrap().metainfo.info.is_single_file());
+    for format in FORMATS {
+        let info = Builder { format, ..Builder::new(&root) }.build(&|_| {}).unwrap().metainfo.info;
+        assert!(!info.is_single_file() && info.files().len() == 1, "{format}");
+    }
 }
 
 #[test]
@@ -168,31 +164,6 @@ fn gitignore_is_heeded_only_if_asked_for() {
     assert_eq!(paths(&with_walk(&root, Walk { gitignore: true, ..Walk::default() })), ["t/a.c"]);
 }
 
-#[cfg(unix)]
-#[test]
-fn links_are_skipped_or_followed_and_special_files_skipped() {
-    let (dir, root) = tree(&[("f", b"x"), ("d/g", b"x")]);
-    std::fs::write(dir.path().join("outside"), "y").unwrap();
-    std::os::unix::fs::symlink("../outside", root.join("link")).unwrap();
-    std::os::unix::fs::symlink("d", root.join("dirlink")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
-    let plan = with_walk(&root, Walk::default());
-    assert_eq!(paths(&plan), ["t/d/g", "t/f"]);
-    let skipped: Vec<_> =
-        plan.skipped().iter().map(|skipped| (skipped.path.to_str().unwrap(), skipped.reason)).collect();
-    use SkipReason::{Special, Symlink};
-    assert_eq!(skipped, [("dirlink", Symlink), ("link", Symlink), ("socket", Special)]);
-
-    let follow = Walk { symlinks: Symlinks::Follow, ..Walk::default() };
-    assert_eq!(paths(&with_walk(&root, follow.clone())), ["t/d/g", "t/dirlink/g", "t/f", "t/link"]);
-    std::os::unix::fs::symlink("..", root.join("d/loop")).unwrap();
-    let looped = Builder { walk: follow, ..Builder::new(&root) }.plan();
-    assert!(matches!(looped, Err(CreateError::Io { path, .. }) if path.ends_with("loop")));
-    // What is named on the command line is meant, link or not.
-    assert_eq!(paths(&Builder::new(root.join("link")).plan().unwrap()), ["link"]);
-    assert!(matches!(Builder::new(root.join("socket")).plan(), Err(CreateError::NotAFile { .. })));
-}
-
 #[test]
 fn what_can_not_be_made_is_refused_by_name() {
     let (_dir, root) = tree(&[("empty", b""), ("f", b"x")]);
@@ -221,8 +192,12 @@ fn what_can_not_be_made_is_refused_by_name() {
         told(Builder { name: Some("../x".to_owned()), ..base() }),
         "the name of T can't go into a torrent: the path `../x` leads out of the download directory"
     );
-    let none = Builder { piece_length: PieceLength::Exactly(0), ..base() };
-    assert_eq!(told(none), "piece length 0 is not between 1 and 134217728");
+    let exactly = |format, length| Builder { format, piece_length: PieceLength::Exactly(length), ..base() };
+    assert_eq!(told(exactly(Format::V1, 0)), "piece length 0 is not between 1 and 134217728");
+    assert_eq!(
+        told(exactly(Format::Hybrid, 1_000_000)),
+        "a hybrid torrent can't have pieces of 1000000 bytes: only of a power of two between 16384 and 134217728"
+    );
     std::fs::write(root.join("a\nb"), "x").unwrap();
     assert_eq!(told(base()), "the name of T/a\nb can't go into a torrent: it would be saved as `t/a_b`");
     std::fs::remove_file(root.join("a\nb")).unwrap();
@@ -259,110 +234,83 @@ fn a_file_that_changes_meanwhile_is_named() {
 }
 
 #[test]
+fn a_plan_tells_what_the_torrent_will_be() {
+    let (_dir, root) = tree(&[("a", b"x"), ("b", &[1; 40_000]), ("c", b"")]);
+    for (format, pieces, padding) in
+        [(Format::V1, 3, 0), (Format::V2, 4, 0), (Format::Hybrid, 4, 16_383 + 3 * 16_384 - 40_000)]
+    {
+        let plan = Builder { format, ..Builder::new(&root) }.plan().unwrap();
+        assert_eq!((plan.format(), plan.files().len(), plan.total()), (format, 3, 40_001));
+        assert_eq!((plan.layout().piece_length(), plan.layout().piece_count()), (16_384, pieces), "{format}");
+        assert_eq!(plan.padding(), padding, "{format}");
+    }
+}
+
+#[test]
+fn what_would_be_too_long_to_be_read_again_is_refused_before_it_is_hashed() {
+    let (_dir, root) = tree(&[("holes", b"")]);
+    let path = root.join("holes");
+    let most = u64::from(MAX_INFO_LENGTH) / 20;
+    for format in FORMATS {
+        let fits = |pieces: u64| {
+            std::fs::File::create(&path).unwrap().set_len(pieces * 16_384).unwrap();
+            let piece_length = PieceLength::Exactly(16_384);
+            match (Builder { format, piece_length, ..Builder::new(&path) }).plan() {
+                Ok(_) => true,
+                Err(CreateError::Unreadable(MetainfoError::TooLong)) => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        // The piece layers of v2 are outside the info, and bounded by the number of pieces.
+        assert!(fits(most - 20) && fits(most + 1) == (format == Format::V2), "{format}");
+    }
+}
+
+#[test]
+fn a_file_that_is_called_like_padding_is_a_file_all_the_same() {
+    // M67
+    let (dir, root) = tree(&[("a", b"x"), (".pad/16383", b"y")]);
+    let walk = Walk { hidden: true, ..Walk::default() };
+    let info = Builder { walk, ..Builder::new(&root) }.build(&|_| {}).unwrap().metainfo.info;
+    let files: Vec<_> = info.files().iter().map(|file| (file.path.as_str(), file.pad)).collect();
+    let pad = ("t/.pad/16383", true);
+    assert_eq!(files, [("t/.pad/16383", false), pad, ("t/a", false), pad]);
+    assert!(verify(&info, dir.path(), 1, &|_| {}).is_ok());
+}
+
+#[test]
+fn a_hybrid_lints_padding_and_files_that_are_called_like_it() {
+    let (_dir, root) = tree(&[("a", b"x"), (".pad/16383", b"x"), ("holes", b"")]);
+    let length = 100 << 20;
+    std::fs::File::create(root.join("holes")).unwrap().set_len(length + 1).unwrap();
+    let lints = |format, piece_length| {
+        let walk = Walk { hidden: true, ..Walk::default() };
+        let piece_length = PieceLength::Exactly(piece_length);
+        Builder { format, piece_length, walk, ..Builder::new(&root) }.plan().unwrap().lints()
+    };
+    assert_eq!(lints(Format::Hybrid, 16_384), [Lint::PadName { path: "t/.pad/16383".to_owned(), more: 0 }]);
+    let padding = 2 * ((64 << 20) - 1) + (28 << 20) - 1;
+    assert_eq!(lints(Format::Hybrid, 64 << 20), [Lint::MuchPadding { padding, total: length + 3 }]);
+    for format in [Format::V1, Format::V2] {
+        assert_eq!(lints(format, 64 << 20), []);
+    }
+}
+
+#[test]
 fn lints_are_known_before_hashing() {
     let (_dir, root) = tree(&[("CON", b"x")]);
-    let builder = Builder { private: true, piece_length: PieceLength::Exactly(1_000), ..Builder::new(&root) };
+    let builder = Builder {
+        format: Format::V1,
+        private: true,
+        piece_length: PieceLength::Exactly(1_000),
+        ..Builder::new(&root)
+    };
     let plan = builder.plan().unwrap();
     let names = plan.lints();
-    assert_eq!(lint::lint(&plan.hash(&|_| {}).unwrap().metainfo), names);
+    assert_eq!(crate::lint::lint(&plan.hash(&|_| {}).unwrap().metainfo), names);
     let names: Vec<_> = names.iter().map(Lint::name).collect();
     assert_eq!(
         names,
         ["private-trackerless", "uneven-piece-length", "small-piece-length", "non-portable-name"]
     );
-}
-
-#[test]
-fn random_trees_are_created_read_and_verified_alike_on_any_number_of_threads() {
-    let mut rng = fastrand::Rng::with_seed(0xc4ea7e);
-    for _ in 0..15 {
-        let mut files = BTreeMap::from([("x".to_owned(), vec![1])]);
-        for i in 0..rng.usize(1..30) {
-            let most = *rng.choice(&[1, 100, 70_000, 400_000]).unwrap();
-            let mut content = vec![0; rng.usize(0..most)];
-            rng.fill(&mut content);
-            let dir = rng.choice(["d", "d/e", "-", "ü"]).unwrap();
-            let prefix = rng.choice(["", "f.", "g "]).unwrap();
-            files.insert(format!("{dir}/{prefix}{i}"), content);
-        }
-        let listed: Vec<_> = files.iter().map(|(path, content)| (path.as_str(), &content[..])).collect();
-        let (dir, root) = tree(&listed);
-        let piece_length = PieceLength::Exactly(rng.u32(1..100_000).max(200));
-        let made = [1, 4].map(|threads| {
-            let seen = AtomicU64::new(0);
-            let builder = Builder { threads, piece_length, ..Builder::new(&root) };
-            let created = builder
-                .build(&|done| {
-                    seen.fetch_max(done, Ordering::Relaxed);
-                })
-                .unwrap();
-            assert_eq!(seen.into_inner(), created.metainfo.info.layout().total());
-            created
-        });
-        assert_eq!(made[0].bytes, made[1].bytes);
-        let read = Metainfo::from_bytes(&made[0].bytes).unwrap();
-        assert_eq!(read, made[0].metainfo);
-        assert!(read.warnings.is_empty());
-        assert!(verify(&read.info, dir.path(), 2, &|_| {}).is_ok());
-    }
-}
-
-#[test]
-fn info_hashes_agree_with_mktorrent() {
-    if Command::new("mktorrent").arg("-h").output().is_err() {
-        assert!(
-            std::env::var_os("SPRAT_REQUIRE_PEERS").is_none_or(|value| value != "1"),
-            "mktorrent is not installed"
-        );
-        eprintln!("skipped: mktorrent is not installed");
-        return;
-    }
-    let mut rng = fastrand::Rng::with_seed(0x3c7);
-    let mut noise = |length: usize| {
-        let mut content = vec![0; length];
-        rng.fill(&mut content);
-        content
-    };
-    let contents: Vec<_> =
-        [0, 1, 100, 32_768, 1 << 20, 70_001, 5, 0, 3, 9_000_000, 17, 18].map(&mut noise).into();
-    let names = ["a.txt", "a/b", "a-b/c", "a0", "A/z", "ä/ö", "a/é", "b", "B", "z/y/x/w", "sp ace", "~"];
-    let files: Vec<_> = names.iter().zip(&contents).map(|(&name, content)| (name, &content[..])).collect();
-    let (dir, root) = tree(&files);
-    for (path, exponent, private, source) in [
-        (root.clone(), 15, false, None),
-        (root.clone(), 18, true, Some("S")),
-        (root.join("z"), 16, false, None),
-        (root.join("z/y/x/w"), 15, false, None),
-        (root.join("a0"), 20, false, None),
-    ] {
-        let output = dir.path().join("theirs.torrent");
-        let mut command = Command::new("mktorrent");
-        command.args(["-a", "http://t.example/", "-l", &exponent.to_string(), "-o"]).arg(&output);
-        command.args(private.then_some("-p")).args(source.map(|source| format!("-s{source}")));
-        let ran = command.arg(&path).output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
-        let theirs = Metainfo::from_bytes(&std::fs::read(&output).unwrap()).unwrap();
-        std::fs::remove_file(&output).unwrap();
-
-        let builder = Builder {
-            piece_length: PieceLength::Exactly(1 << exponent),
-            private,
-            source: source.map(str::to_owned),
-            ..Builder::new(&path)
-        };
-        let ours = builder.build(&|_| {}).unwrap().metainfo;
-        assert_eq!(ours.info.info_hash(), theirs.info.info_hash(), "{} 2^{exponent}", path.display());
-        assert_eq!(theirs.trackers, [["http://t.example/"]]);
-        assert!(verify(&theirs.info, path.parent().unwrap(), 0, &|_| {}).is_ok());
-    }
-}
-
-#[test]
-fn a_link_to_nothing_is_skipped_and_reported_also_when_links_are_followed() {
-    let (_dir, root) = tree(&[("f", b"x")]);
-    std::os::unix::fs::symlink("nowhere", root.join("dangling")).unwrap();
-    let plan = with_walk(&root, Walk { symlinks: Symlinks::Follow, ..Walk::default() });
-    assert_eq!(paths(&plan), ["t/f"]);
-    let expected = [Skipped { path: "dangling".into(), reason: SkipReason::Symlink }];
-    assert_eq!(plan.skipped(), expected);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::{DirEntry, WalkBuilder};
 
-use super::CreateError;
+use super::{CreateError, links};
 use crate::SafePath;
 
 /// Which files of a directory are taken.
@@ -38,6 +38,8 @@ pub enum Symlinks {
     Skip,
     /// Take what they point to.
     Follow,
+    /// Take them as links (BEP 47), if they lead to something in the torrent. Links to directories are not walked.
+    Store,
 }
 
 /// Something that is there and was not taken, although nobody asked to leave it out.
@@ -56,8 +58,12 @@ pub enum SkipReason {
     Hidden,
     /// A desktop left it behind.
     Junk,
-    /// A symbolic link.
+    /// A symbolic link; if links are followed, one that leads nowhere.
     Symlink,
+    /// A symbolic link that leads out of the directory, and so can't be stored.
+    LinkOutside,
+    /// A symbolic link to what is not in the torrent, and so can't be stored.
+    LinkTarget,
     /// Neither a file nor a directory: a FIFO, a socket, a device.
     Special,
 }
@@ -68,6 +74,8 @@ pub(super) struct Found {
     pub(super) source: PathBuf,
     /// Its path below the directory.
     pub(super) relative: PathBuf,
+    /// If it is a symbolic link to be stored: where it leads, below the directory.
+    pub(super) link: Option<PathBuf>,
 }
 
 /// The files below `root`, in no particular order.
@@ -87,6 +95,7 @@ pub(super) fn walk(root: &Path, options: &Walk) -> Result<(Vec<Found>, Vec<Skipp
         .build();
 
     let mut found = Vec::new();
+    let mut links = Vec::new();
     for entry in entries {
         let entry = match entry {
             Ok(entry) => entry,
@@ -99,8 +108,24 @@ pub(super) fn walk(root: &Path, options: &Walk) -> Result<(Vec<Found>, Vec<Skipp
             },
         };
         let relative = filter.relative(&entry);
-        if entry.file_type().is_some_and(|kind| kind.is_file()) && filter.is_included(relative) {
-            found.push(Found { relative: relative.to_owned(), source: entry.into_path() });
+        let Some(kind) = entry.file_type().filter(|_| filter.is_included(relative)) else { continue };
+        if kind.is_symlink() {
+            links.push(relative.to_owned());
+        } else if kind.is_file() {
+            found.push(Found { relative: relative.to_owned(), source: entry.into_path(), link: None });
+        }
+    }
+    if !links.is_empty() {
+        let files = found.iter().map(|file| file.relative.as_path());
+        let links = links::resolve(root, links, files)
+            .map_err(|source| CreateError::Io { path: root.to_owned(), source })?;
+        for (relative, target) in links {
+            match target {
+                Ok(target) => {
+                    found.push(Found { source: root.join(&relative), relative, link: Some(target) });
+                }
+                Err(reason) => filter.skip(&relative, reason),
+            }
         }
     }
     let mut skipped =
@@ -184,7 +209,7 @@ impl Filter {
         }
         let kind = entry.file_type()?;
         if kind.is_symlink() {
-            return Some(SkipReason::Symlink);
+            return (self.options.symlinks != Symlinks::Store).then_some(SkipReason::Symlink);
         }
         (!kind.is_file() && !kind.is_dir()).then_some(SkipReason::Special)
     }

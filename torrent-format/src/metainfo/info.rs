@@ -1,233 +1,312 @@
-//! The info dictionary: read, checked, laid out.
+//! The info dictionary: [`Info`], and what it is made of.
 
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::sync::Arc;
 
-use super::{File, Info, Inner, MetainfoError, Version, Warnings};
-use crate::bencode::{Dict, List, Raw};
-use crate::safe_path::{distinct_paths, excerpt};
-use crate::{Alignment, InfoHash, Layout};
+use super::layers::Layers;
+use super::{InfoChanges, MetainfoError, bad_value, edit, read};
+use crate::bencode::{self, Dict, Limits, Raw};
+use crate::merkle::{Hash, HashRange, Tree, WrongHashes};
+use crate::{InfoHash, InfoHashes, Layout, PieceIndex, SafePath};
 
-/// A file's entry, before its names are a path.
-struct Entry<'a> {
-    length: u64,
-    /// The torrent's name, then the file's own.
-    names: Vec<&'a [u8]>,
-    pad: bool,
+/// One file of a torrent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct File {
+    /// Where it lies below the download directory; begins with the torrent's name.
+    pub path: SafePath,
+    /// Bytes.
+    pub length: u64,
+    /// A pad file (BEP 47): zeros that never touch a disk. A symbolic link, which is not made, counts as one of length 0. Two
+    /// pad files may have the same path. A torrent of v2 alone has none but links.
+    pub pad: bool,
+    /// The root of its hash tree (BEP 52); `None` in a v1 torrent, and for a file of length 0.
+    pub root: Option<Hash>,
+    /// It is a program (BEP 47). Nothing here sets that bit on a disk.
+    pub executable: bool,
+    /// It is not to be seen at first (BEP 47).
+    pub hidden: bool,
+    /// It is a symbolic link (BEP 47), and this is where it leads, as it is written: elements joined by `/`, from the directory of the
+    /// torrent. May hold anything: print it through [`crate::safe_path::printable`].
+    pub symlink: Option<Box<str>>,
 }
 
-pub(super) fn read(raw: Raw<'_>) -> Result<Info, MetainfoError> {
-    let info = raw.as_dict().ok_or_else(|| wrong_type("info", "a dictionary"))?;
-    let mut warnings = Warnings::default();
-    let version = read_version(info, &mut warnings)?;
+/// Which of the two forms of BitTorrent an info dictionary is written for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Version {
+    /// BEP 3.
+    V1,
+    /// BEP 52.
+    V2,
+    /// BEP 3 and BEP 52 together: the same pieces, with hashes of both kinds.
+    Hybrid,
+}
 
-    let name = read_name(info)?;
-    let piece_length = read_piece_length(info)?;
-    let hashes = info.get("pieces").ok_or(MetainfoError::Missing("pieces"))?;
-    let hashes = hashes.as_bytes().ok_or_else(|| wrong_type("pieces", "a string"))?;
+impl Version {
+    /// Whether it has what BEP 3 needs.
+    pub fn has_v1(self) -> bool {
+        self != Self::V2
+    }
 
-    let (entries, single_file) = match (info.get("length"), info.get("files")) {
-        (Some(_), Some(_)) => return Err(MetainfoError::Ambiguous),
-        (None, None) => return Err(MetainfoError::Missing("length` or `files")),
-        (Some(_), None) => (vec![read_single(info, name, &mut warnings)?], true),
-        (None, Some(files)) => {
-            let files = files.as_list().ok_or_else(|| wrong_type("files", "a list"))?;
-            (read_files(files, name, &mut warnings)?, false)
+    /// Whether it has what BEP 52 needs.
+    pub fn has_v2(self) -> bool {
+        self != Self::V1
+    }
+}
+
+/// The hashes of one piece: of its bytes as they came, or of none of a kind that the torrent does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PieceHashes {
+    /// SHA-1 of the piece, its padding included.
+    pub v1: Option<[u8; 20]>,
+    /// The root over the leaves of the file's bytes in the piece (see [`Tree::root_of_leaves`]).
+    pub v2: Option<Hash>,
+}
+
+/// What the hashes of a piece say of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PieceCheck {
+    /// It is right.
+    Good,
+    /// It is wrong.
+    Bad,
+    /// Right by one version and wrong by the other: whoever made this hybrid torrent made it of different data.
+    Conflict,
+    /// The torrent is v2, and the file's piece layer is not known yet.
+    Unknown,
+}
+
+/// The hashes are not the file's piece layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the hashes are not the file's piece layer")]
+pub struct WrongLayer;
+
+/// The `info` dictionary: its raw bytes, and what they say. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Info {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) raw: Vec<u8>,
+    pub(super) hashes: InfoHashes,
+    pub(super) version: Version,
+    pub(super) name: String,
+    pub(super) files: Vec<File>,
+    pub(super) layout: Arc<Layout>,
+    /// Where in `raw` the v1 piece hashes begin, if it has them. Invariant: `20 × layout.piece_count()` bytes follow.
+    pub(super) hashes_at: Option<usize>,
+    pub(super) layers: Layers,
+    pub(super) private: bool,
+    pub(super) source: Option<String>,
+    pub(super) single_file: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Info {
+    /// Reads an info dictionary, whether from a .torrent or from peers (BEP 9): the same checks. Whoever got it from a peer
+    /// compares [`Info::info_hash`] with the one that was asked for.
+    ///
+    /// # Errors
+    /// If it is no info dictionary, or can't be used.
+    pub fn from_bytes(raw: &[u8]) -> Result<Self, MetainfoError> {
+        let scan = bencode::scan(raw, &Limits::INFO)?;
+        read::read(scan.root())
+    }
+
+    /// This info with a few values changed: another torrent, since it has another hash. Every other byte stays as it is, and so do
+    /// the piece layers that are known.
+    ///
+    /// # Errors
+    /// If the new values can't be used.
+    pub fn edited(&self, changes: &InfoChanges) -> Result<Self, MetainfoError> {
+        let edited = Self::from_bytes(&edit::edit(self, changes))?;
+        if edited.is_single_file() != self.is_single_file() {
+            // A tree of v2 can't tell the file `a` from a directory `a` that holds nothing but a file `a`.
+            return Err(bad_value("name", "is that of its only file, which would make it a single file"));
         }
-    };
-
-    let layout = Layout::of_files(
-        piece_length,
-        Alignment::EndToEnd,
-        entries.iter().map(|entry| (entry.length, entry.pad)),
-    )?;
-    if !hashes.len().is_multiple_of(20) {
-        return Err(bad_value("pieces", "is not a whole number of SHA-1 hashes"));
+        self.inner.layers.carry_over(&edited.inner.layers);
+        Ok(edited)
     }
-    if hashes.len() / 20 != layout.piece_count() as usize {
-        return Err(MetainfoError::PieceCount { expected: layout.piece_count(), found: hashes.len() / 20 });
+
+    /// The raw bytes, as they were read.
+    pub fn raw(&self) -> &[u8] {
+        &self.inner.raw
     }
-    let files = name_files(&entries, &mut warnings)?;
 
-    Ok(Info {
-        inner: Arc::new(Inner {
-            hashes: InfoHash::of_info(raw.bytes()).into(),
-            version,
-            name: String::from_utf8_lossy(name).into_owned(),
-            layers: files.iter().map(|_| OnceLock::new()).collect(),
-            files,
-            layout: Arc::new(layout),
-            hashes_at: Some(hashes.as_ptr().addr() - raw.bytes().as_ptr().addr()),
-            private: read_private(info, &mut warnings),
-            source: read_source(info, &mut warnings),
-            single_file,
-            warnings: warnings.finish(),
-            raw: raw.bytes().to_vec(),
-        }),
-    })
-}
-
-/// A torrent that has what version 1 needs is read as that, whatever else it has.
-fn read_version(info: Dict<'_>, warnings: &mut Warnings) -> Result<Version, MetainfoError> {
-    let Some(version) = info.get("meta version") else { return Ok(Version::V1) };
-    let version = version.as_int().ok_or_else(|| wrong_type("meta version", "an integer"))?;
-    let has_v1 =
-        info.get("pieces").is_some() && (info.get("length").is_some() || info.get("files").is_some());
-    match version {
-        ..=1 => Ok(Version::V1),
-        2 if !has_v1 => Err(MetainfoError::V2Only),
-        3.. if !has_v1 => Err(MetainfoError::TooNew(version)),
-        2 => {
-            warnings.push(|| "a hybrid torrent: only its v1 form is used".to_owned());
-            Ok(Version::Hybrid)
-        }
-        3.. => {
-            warnings
-                .push(|| format!("`meta version` is {version}, which is too new: only the v1 form is used"));
-            Ok(Version::V1)
-        }
+    /// The hashes of the raw bytes: of the versions that it is written for.
+    pub fn hashes(&self) -> InfoHashes {
+        self.inner.hashes
     }
-}
 
-/// The torrent's name. `name.utf-8` is what older tools write beside a name in the encoding of their own machine.
-fn read_name(info: Dict<'_>) -> Result<&[u8], MetainfoError> {
-    let name = info.get("name").ok_or(MetainfoError::Missing("name"))?;
-    let name = name.as_bytes().ok_or_else(|| wrong_type("name", "a string"))?;
-    let utf8 = info.get("name.utf-8").and_then(Raw::as_bytes);
-    let name = utf8.filter(|name| !name.is_empty() && str::from_utf8(name).is_ok()).unwrap_or(name);
-    if name.is_empty() {
-        return Err(bad_value("name", "is empty"));
+    /// The one name of the torrent where only one can be: see [`InfoHashes::primary`].
+    pub fn info_hash(&self) -> InfoHash {
+        self.inner.hashes.primary()
     }
-    Ok(name)
-}
 
-fn read_piece_length(info: Dict<'_>) -> Result<u64, MetainfoError> {
-    let length = info.get("piece length").ok_or(MetainfoError::Missing("piece length"))?;
-    let length = length.as_int().ok_or_else(|| wrong_type("piece length", "an integer"))?;
-    u64::try_from(length).map_err(|_| bad_value("piece length", "is negative"))
-}
-
-fn read_single<'a>(
-    info: Dict<'_>,
-    name: &'a [u8],
-    warnings: &mut Warnings,
-) -> Result<Entry<'a>, MetainfoError> {
-    let mut entry = Entry { length: 0, names: vec![name], pad: false };
-    read_entry(info, "length", &mut entry, warnings)?;
-    Ok(entry)
-}
-
-fn read_files<'a>(
-    files: List<'a>,
-    name: &'a [u8],
-    warnings: &mut Warnings,
-) -> Result<Vec<Entry<'a>>, MetainfoError> {
-    if files.is_empty() {
-        return Err(bad_value("files", "is empty"));
+    /// Which form it is written for.
+    pub fn version(&self) -> Version {
+        self.inner.version
     }
-    let mut entries = Vec::new();
-    for (i, file) in files.iter().enumerate() {
-        let key = |key: &str| format!("files[{i}]{key}");
-        let file = file.as_dict().ok_or_else(|| wrong_type(&key(""), "a dictionary"))?;
-        let mut entry = Entry { length: 0, names: vec![name], pad: false };
 
-        let path = file.get("path").and_then(read_path);
-        let path = path.ok_or_else(|| wrong_type(&key(".path"), "a list of strings"))?;
-        let utf8 = file.get("path.utf-8").and_then(read_path).filter(|path| is_usable_utf8(path));
-        entry.names.extend(utf8.unwrap_or(path));
-        if entry.names[1..].iter().all(|name| name.is_empty()) {
-            return Err(bad_value(&key(".path"), "is empty"));
-        }
-        read_entry(file, &key(".length"), &mut entry, warnings)?;
-        entries.push(entry);
+    /// The name as written; may hold anything: print it through [`crate::safe_path::printable`].
+    pub fn name(&self) -> &str {
+        &self.inner.name
     }
-    Ok(entries)
-}
 
-fn read_path(path: Raw<'_>) -> Option<Vec<&[u8]>> {
-    path.as_list()?.iter().map(Raw::as_bytes).collect()
-}
-
-fn is_usable_utf8(path: &[&[u8]]) -> bool {
-    !path.is_empty() && path.iter().all(|name| !name.is_empty() && str::from_utf8(name).is_ok())
-}
-
-/// The length and the attributes (BEP 47) of a file; `key` names the length.
-fn read_entry(
-    file: Dict<'_>,
-    key: &str,
-    entry: &mut Entry<'_>,
-    warnings: &mut Warnings,
-) -> Result<(), MetainfoError> {
-    let length = file.get("length").ok_or(MetainfoError::Missing("length"))?;
-    let length = length.as_int().ok_or_else(|| wrong_type(key, "an integer"))?;
-    entry.length = u64::try_from(length).map_err(|_| bad_value(key, "is negative"))?;
-
-    let attributes = file.get("attr").and_then(Raw::as_bytes).unwrap_or_default();
-    entry.pad = attributes.contains(&b'p');
-    if attributes.contains(&b'l') {
-        if entry.length > 0 {
-            return Err(bad_value(key, "is not 0, although the file is a symbolic link"));
-        }
-        let path = entry.names.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join("/");
-        warnings.push(|| format!("`{}` is a symbolic link, which is not made", excerpt(&path)));
-        entry.pad = true;
+    /// The files in order; `layout` counts them in the same order.
+    pub fn files(&self) -> &[File] {
+        &self.inner.files
     }
-    Ok(())
-}
 
-fn name_files(entries: &[Entry<'_>], warnings: &mut Warnings) -> Result<Vec<File>, MetainfoError> {
-    // Pad files never touch a disk, and by BEP 47 those of equal length have equal paths.
-    let on_disk = entries.iter().enumerate().filter(|(_, entry)| !entry.pad);
-    let numbers: Vec<usize> = on_disk.clone().map(|(i, _)| i).collect();
-    let named = distinct_paths(on_disk.map(|(_, entry)| &entry.names))
-        .map_err(|(i, error)| MetainfoError::Path { file: numbers[i] + 1, error })?;
-    let mut named = named.into_iter();
-    let mut files = Vec::with_capacity(entries.len());
-    for (i, entry) in entries.iter().enumerate() {
-        let made = match entry.pad {
-            true => crate::SafePath::from_names(&entry.names),
-            false => named.next().ok_or(crate::safe_path::PathError::Empty),
-        };
-        let made = made.map_err(|error| MetainfoError::Path { file: i + 1, error })?;
-        if made.changed && !entry.pad {
-            warnings.push(|| {
-                format!(
-                    "file {} has an unusual name: it is saved as `{}`",
-                    i + 1,
-                    excerpt(made.path.as_str())
-                )
-            });
-        }
-        files.push(File { path: made.path, length: entry.length, pad: entry.pad, root: None });
+    /// The arithmetic.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.inner.layout
     }
-    Ok(files)
-}
 
-/// Whatever is not plainly "no" counts as private: the error on this side leaks nobody's address.
-fn read_private(info: Dict<'_>, warnings: &mut Warnings) -> bool {
-    let Some(private) = info.get("private") else { return false };
-    match private.as_int() {
-        Some(0) => false,
-        Some(1) => true,
-        _ => {
-            warnings.push(|| "`private` is neither 0 nor 1: taken as 1".to_owned());
-            true
+    /// SHA-1 of this piece; `None` if the torrent has only v2.
+    pub fn piece_hash(&self, piece: PieceIndex) -> Option<&[u8; 20]> {
+        let hashes = &self.inner.raw[self.inner.hashes_at?..];
+        let (hashes, _) = hashes.as_chunks::<20>();
+        hashes.get(piece.as_usize())
+    }
+
+    /// The v2 hash of this piece; `None` if the torrent has only v1, or the piece layer is not known.
+    pub fn piece_root(&self, piece: PieceIndex) -> Option<Hash> {
+        let (file, number) = self.file_piece(piece)?;
+        let tree = self.tree(file)?;
+        match tree.has_piece_layer() {
+            true => self.layer(file)?.get(number as usize).copied(),
+            false => Some(tree.root),
         }
     }
-}
 
-fn read_source(info: Dict<'_>, warnings: &mut Warnings) -> Option<String> {
-    let source = info.get("source")?;
-    if source.as_bytes().is_none() {
-        warnings.push(|| "`source` is not a string: ignored".to_owned());
+    /// Whether these are the hashes of this piece. Those of a version that the torrent lacks, or that is not known yet, don't count.
+    pub fn check_piece(&self, piece: PieceIndex, hashes: &PieceHashes) -> PieceCheck {
+        let v1 = self.piece_hash(piece).zip(hashes.v1.as_ref()).map(|(expected, found)| expected == found);
+        let v2 = self.piece_root(piece).zip(hashes.v2).map(|(expected, found)| expected == found);
+        match (v1, v2) {
+            (None, None) => PieceCheck::Unknown,
+            (Some(true), Some(false)) | (Some(false), Some(true)) => PieceCheck::Conflict,
+            (v1, v2) if v1 != Some(false) && v2 != Some(false) => PieceCheck::Good,
+            _ => PieceCheck::Bad,
+        }
     }
-    source.as_bytes().map(|source| String::from_utf8_lossy(source).into_owned())
+
+    /// The hash tree of a file; `None` in a v1 torrent, and for a file without bytes of its own.
+    pub fn tree(&self, file: usize) -> Option<Tree> {
+        let entry = self.inner.files.get(file)?;
+        Some(Tree::new(entry.root?, entry.length, self.inner.layout.piece_length()))
+    }
+
+    /// The file that this piece belongs to in a v2 or hybrid torrent, and the piece's number within it.
+    pub fn file_piece(&self, piece: PieceIndex) -> Option<(usize, u32)> {
+        let file = self.inner.layout.file_of(piece)?;
+        self.inner.files[file].root?;
+        Some((file, piece.get() - self.inner.layout.file_pieces(file).start))
+    }
+
+    /// The file whose `pieces root` this is; the first, if several have the same bytes.
+    pub fn file_by_root(&self, root: &Hash) -> Option<usize> {
+        self.files_by_root(root).next()
+    }
+
+    /// All files whose `pieces root` this is; those with the most blocks first, and of the same bytes the first.
+    pub fn files_by_root<'a>(&'a self, root: &'a Hash) -> impl Iterator<Item = usize> + 'a {
+        self.inner.layers.files_by_root(&self.inner.files, root)
+    }
+
+    /// The piece layer of a file, if it has one and it is known.
+    pub fn layer(&self, file: usize) -> Option<&[Hash]> {
+        Some(self.inner.layers.get(file)?.pieces())
+    }
+
+    /// The files whose piece layers are not known yet; of several with the same bytes only the first.
+    pub fn missing_layers(&self) -> impl Iterator<Item = usize> + '_ {
+        self.inner.layers.missing()
+    }
+
+    /// Takes in the piece layer of a file, wherever it is from; it is also that of every other file with the same bytes. Every clone
+    /// of this info knows it then: it is proven by the root, so that nobody can be told two different ones.
+    ///
+    /// # Errors
+    /// If the file has none, or these are not it.
+    pub fn set_layer(&self, file: usize, hashes: Vec<Hash>) -> Result<(), WrongLayer> {
+        let tree = self.tree(file).ok_or(WrongLayer)?;
+        self.inner.layers.set(file, &tree, hashes).then_some(()).ok_or(WrongLayer)
+    }
+
+    /// What answers a hash request (BEP 52) for nodes of this file: see [`Tree::answer`]. `leaves` are those of [`Tree::leaves_for`].
+    /// `None` if something is not known.
+    pub fn answer_hashes(&self, file: usize, range: &HashRange, leaves: &[Hash]) -> Option<Vec<Hash>> {
+        self.tree(file)?.answer(range, self.inner.layers.get(file), leaves)
+    }
+
+    /// Checks what a peer answered: see [`Tree::check`].
+    ///
+    /// # Errors
+    /// [`WrongHashes`]
+    pub fn check_hashes<'a>(
+        &self,
+        file: usize,
+        range: &HashRange,
+        hashes: &'a [Hash],
+    ) -> Result<&'a [Hash], WrongHashes> {
+        let tree = self.tree(file).ok_or(WrongHashes::Unprovable)?;
+        tree.check(range, hashes, self.inner.layers.get(file))
+    }
+
+    /// As the value of `piece layers` in a .torrent.
+    pub(super) fn encode_layers(&self) -> Option<Vec<u8>> {
+        if !self.inner.version.has_v2() {
+            return None;
+        }
+        self.inner.layers.encode(&self.inner.files)
+    }
+
+    /// Only peers from its trackers may be used (BEP 27).
+    pub fn is_private(&self) -> bool {
+        self.inner.private
+    }
+
+    /// The `source` key.
+    pub fn source(&self) -> Option<&str> {
+        self.inner.source.as_deref()
+    }
+
+    /// Whether it is one file, rather than a directory of files.
+    pub fn is_single_file(&self) -> bool {
+        self.inner.single_file
+    }
+
+    /// What looks odd in it, one line each, fit for a terminal.
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+
+    /// The dictionary.
+    pub(super) fn dict(&self) -> Option<Dict<'_>> {
+        Raw::checked(&self.inner.raw).as_dict()
+    }
 }
 
-fn wrong_type(key: &str, expected: &'static str) -> MetainfoError {
-    MetainfoError::WrongType { key: key.to_owned(), expected }
+impl PartialEq for Inner {
+    /// The rest follows from the raw bytes.
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw && self.layers == other.layers
+    }
 }
 
-fn bad_value(key: &str, problem: &'static str) -> MetainfoError {
-    MetainfoError::BadValue { key: key.to_owned(), problem }
+impl Eq for Inner {}
+
+impl fmt::Debug for Inner {
+    /// Without the raw bytes, which nobody wants to see in a failed test.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Info")
+            .field("hashes", &self.hashes)
+            .field("name", &self.name)
+            .field("files", &self.files.len())
+            .field("piece_length", &self.layout.piece_length())
+            .finish_non_exhaustive()
+    }
 }

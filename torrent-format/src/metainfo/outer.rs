@@ -1,23 +1,76 @@
-//! What stands around the info dictionary. Nothing here makes a torrent unusable: what is odd is left out, with a warning.
+//! What stands around the info dictionary. Nothing here but wrong piece layers makes a torrent unusable: what is odd is left out, with a
+//! warning.
 
 use std::collections::HashSet;
 
 use super::urls::{TRACKER_SCHEMES, WEB_SEED_SCHEMES, check_url};
-use super::{MAX_NODES, MAX_TRACKERS, MAX_WEB_SEEDS, Metainfo, MetainfoError, Warnings, info};
+use super::{
+    Extra, Info, MAX_INFO_LENGTH, MAX_NODES, MAX_TRACKERS, MAX_WEB_SEEDS, Metainfo, MetainfoError, Warnings,
+    bad_value, lossy, read, wrong_type,
+};
 use crate::bencode::{Dict, Kind, Raw};
+use crate::merkle::Tree;
 use crate::safe_path::excerpt;
 
-pub(super) fn read(torrent: Dict<'_>) -> Result<Metainfo, MetainfoError> {
-    let info = info::read(torrent.get("info").ok_or(MetainfoError::Missing("info"))?)?;
+/// The keys that [`Metainfo`] has fields for; `piece layers` only beside an info that has such.
+const KNOWN: &[&[u8]] = &[
+    b"announce",
+    b"announce-list",
+    b"comment",
+    b"created by",
+    b"creation date",
+    b"info",
+    b"nodes",
+    b"piece layers",
+    b"url-list",
+];
+
+pub(super) fn read(torrent: Raw<'_>) -> Result<Metainfo, MetainfoError> {
+    let length = torrent.bytes().len();
+    let torrent = torrent.as_dict().ok_or(MetainfoError::NotADictionary)?;
+    let layers = torrent.get("piece layers");
+    if length - layers.map_or(0, |layers| layers.bytes().len()) > MAX_INFO_LENGTH as usize {
+        return Err(MetainfoError::TooLong);
+    }
+    let info = read::read(torrent.get("info").ok_or(MetainfoError::Missing("info"))?)?;
     let mut warnings = Warnings::default();
+    let has_layers = info.version().has_v2();
+    if let Some(layers) = layers.filter(|_| has_layers) {
+        read_layers(layers, &info, &mut warnings)?;
+    }
     let trackers = read_trackers(torrent, &mut warnings);
     let web_seeds = read_web_seeds(torrent, &mut warnings);
     let nodes = read_nodes(torrent, &mut warnings);
     let comment = read_text(torrent, "comment", &mut warnings);
     let created_by = read_text(torrent, "created by", &mut warnings);
     let creation_date = read_date(torrent, &mut warnings);
+    let extra = Extra::of(torrent, |key| !KNOWN.contains(&key) || (key == b"piece layers" && !has_layers));
     let warnings = [info.warnings().to_vec(), warnings.finish()].concat();
-    Ok(Metainfo { info, trackers, web_seeds, nodes, comment, created_by, creation_date, warnings })
+    Ok(Metainfo { info, trackers, web_seeds, nodes, comment, created_by, creation_date, extra, warnings })
+}
+
+/// `piece layers` (BEP 52): from a file's root to the hashes of its pieces. One that is missing may come from peers; one that is wrong
+/// shows that the file is damaged.
+fn read_layers(layers: Raw<'_>, info: &Info, warnings: &mut Warnings) -> Result<(), MetainfoError> {
+    let layers = layers.as_dict().ok_or_else(|| wrong_type("piece layers", "a dictionary"))?;
+    for (root, layer) in layers {
+        let key = || format!("piece layers[{}]", data_encoding::HEXLOWER.encode(&root[..root.len().min(32)]));
+        let file = root.try_into().ok().and_then(|root| info.file_by_root(root));
+        let file = file.ok_or_else(|| bad_value(key(), "belongs to no file"))?;
+        let layer = layer.as_bytes().ok_or_else(|| wrong_type(key(), "a string"))?;
+        let (hashes, []) = layer.as_chunks::<32>() else {
+            return Err(bad_value(key(), "is not a whole number of SHA-256 hashes"));
+        };
+        let Some(tree) = info.tree(file).filter(Tree::has_piece_layer) else {
+            warnings.push(|| format!("`{}` belongs to a file that needs none: ignored", key()));
+            continue;
+        };
+        if hashes.len() as u64 != tree.layer_length(tree.piece_layer()) {
+            return Err(bad_value(key(), "does not hold one hash for each piece of the file"));
+        }
+        info.set_layer(file, hashes.to_vec()).map_err(|_| bad_value(key(), "does not hash to its root"))?;
+    }
+    Ok(())
 }
 
 /// `announce-list`, or without a usable URL in it `announce` (BEP 12).
@@ -125,7 +178,7 @@ pub(crate) fn is_host(host: &str) -> bool {
 
 fn read_text(torrent: Dict<'_>, key: &str, warnings: &mut Warnings) -> Option<String> {
     match torrent.get(key)?.as_bytes() {
-        Some(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        Some(text) => Some(lossy(text)),
         None => {
             warnings.push(|| format!("`{key}` is not a string: ignored"));
             None

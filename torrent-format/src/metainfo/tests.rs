@@ -1,181 +1,15 @@
-//! The cases are those of the project's table of hostile input, by their ids (M…), as far as they concern version 1. Those of
-//! names (M30–M57) are tested beside [`crate::safe_path`], those of URLs (M94–M98) beside [`super::urls`].
-
-use std::collections::BTreeMap;
+//! The cases M… are those of the project's table of hostile input: all of them stand in [`hostile`], and those of one kind also beside
+//! what decides them: names at [`crate::safe_path`], URLs at [`super::urls`].
 
 use super::*;
 
-/// A dictionary that is written from raw values, so that any of them can be made wrong.
-#[derive(Clone)]
-struct Dict(BTreeMap<&'static str, String>);
+use build::*;
 
-impl Dict {
-    fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.0.insert(key, value.into());
-        self
-    }
-
-    fn without(mut self, key: &str) -> Self {
-        self.0.remove(key);
-        self
-    }
-
-    fn text(&self) -> String {
-        let entries: String =
-            self.0.iter().map(|(key, value)| format!("{}:{key}{value}", key.len())).collect();
-        format!("d{entries}e")
-    }
-
-    fn info(&self) -> Result<Info, MetainfoError> {
-        Info::from_bytes(self.text().as_bytes())
-    }
-
-    /// As the outer dictionary, around [`single`].
-    fn torrent(&self) -> Metainfo {
-        Metainfo::from_bytes(self.clone().with("info", single().text()).text().as_bytes()).unwrap()
-    }
-}
-
-fn dict() -> Dict {
-    Dict(BTreeMap::new())
-}
-
-fn string(text: &str) -> String {
-    format!("{}:{text}", text.len())
-}
-
-fn hashes(count: usize) -> String {
-    string(&"h".repeat(20 * count))
-}
-
-/// A file of 40,000 bytes in 3 pieces.
-fn single() -> Dict {
-    dict()
-        .with("length", "i40000e")
-        .with("name", "1:f")
-        .with("piece length", "i16384e")
-        .with("pieces", hashes(3))
-}
-
-/// A directory `t` of these files, each with its path as a bencoded list.
-fn multi(files: &[(i64, &str)]) -> Dict {
-    let entries: String = files
-        .iter()
-        .map(|(length, path)| dict().with("length", format!("i{length}e")).with("path", *path).text())
-        .collect();
-    let total: i64 = files.iter().fold(0_i64, |total, (length, _)| total.saturating_add(*length)).max(0);
-    let pieces = (total as usize).div_ceil(16384).min(1000);
-    single()
-        .without("length")
-        .with("name", "1:t")
-        .with("pieces", hashes(pieces))
-        .with("files", format!("l{entries}e"))
-}
-
-fn wrong_type(key: &str, expected: &'static str) -> MetainfoError {
-    MetainfoError::WrongType { key: key.to_owned(), expected }
-}
-
-fn bad_value(key: &str, problem: &'static str) -> MetainfoError {
-    MetainfoError::BadValue { key: key.to_owned(), problem }
-}
-
-#[test]
-fn what_is_wrong_in_the_info_is_refused_by_name() {
-    use MetainfoError as E;
-    let count = |expected, found| E::PieceCount { expected, found };
-    let good = multi(&[(20_000, "l1:ae"), (20_000, "l1:be")]);
-    assert!(single().info().is_ok() && good.info().is_ok());
-    let huge = i64::MAX;
-    let cases: Vec<(&str, Dict, E)> = vec![
-        ("M3", single().without("name"), E::Missing("name")),
-        ("M4", single().with("name", "i1e"), wrong_type("name", "a string")),
-        ("M4", single().with("name", "li102ee"), wrong_type("name", "a string")),
-        ("M5", single().with("name", "0:"), bad_value("name", "is empty")),
-        ("M6", single().without("piece length"), E::Missing("piece length")),
-        ("M7", single().with("piece length", "5:16384"), wrong_type("piece length", "an integer")),
-        ("M8", single().with("piece length", "i0e"), E::Layout(LayoutError::PieceLength(0))),
-        ("M9", single().with("piece length", "i-1e"), bad_value("piece length", "is negative")),
-        (
-            "M10",
-            single().with("piece length", "i2147483647e"),
-            E::Layout(LayoutError::PieceLength(2_147_483_647)),
-        ),
-        (
-            "M10",
-            single().with("piece length", format!("i{huge}e")),
-            E::Layout(LayoutError::PieceLength(huge as u64)),
-        ),
-        ("M12", single().with("piece length", "i1e"), count(40_000, 3)),
-        ("M13", single().without("pieces"), E::Missing("pieces")),
-        ("M14", single().with("pieces", "0:"), count(3, 0)),
-        (
-            "M15",
-            single().with("pieces", string(&"h".repeat(59))),
-            bad_value("pieces", "is not a whole number of SHA-1 hashes"),
-        ),
-        ("M16", single().with("pieces", hashes(2)), count(3, 2)),
-        ("M17", single().with("pieces", hashes(4)), count(3, 4)),
-        ("M18", single().with("pieces", format!("l{}e", hashes(3))), wrong_type("pieces", "a string")),
-        ("M19", good.clone().with("length", "i40000e"), E::Ambiguous),
-        ("M20", single().without("length"), E::Missing("length` or `files")),
-        ("M21", good.clone().with("files", "le"), bad_value("files", "is empty")),
-        ("M21", good.clone().with("files", "de"), wrong_type("files", "a list")),
-        ("M21", good.clone().with("files", "li1ee"), wrong_type("files[0]", "a dictionary")),
-        ("M23", single().with("length", "i-1e"), bad_value("length", "is negative")),
-        ("M23", multi(&[(1, "l1:ae"), (-1, "l1:be")]), bad_value("files[1].length", "is negative")),
-        ("M24", single().with("length", format!("i{huge}e")), E::Layout(LayoutError::TooLong)),
-        ("M25", multi(&[(huge, "l1:ae"), (huge, "l1:be")]), E::Layout(LayoutError::TooLong)),
-        ("M26", multi(&[(1 << 48, "l1:ae"), (1, "l1:be")]), E::Layout(LayoutError::TooLong)),
-        (
-            "M27",
-            single().with("length", format!("i{}e", (1_i64 << 21) + 1)).with("piece length", "i1e"),
-            E::Layout(LayoutError::TooManyPieces((1 << 21) + 1)),
-        ),
-        ("M29", single().with("length", "5:40000"), wrong_type("length", "an integer")),
-        (
-            "M30",
-            single().with("name", "2:.."),
-            E::Path { file: 1, error: PathError::Escapes("..".to_owned()) },
-        ),
-        (
-            "M31",
-            multi(&[(1, "l1:ae"), (1, "l11:../../etc/xe")]),
-            E::Path { file: 2, error: PathError::Escapes("t/../../etc/x".to_owned()) },
-        ),
-        (
-            "M32",
-            single().with("name", "4:/abs"),
-            E::Path { file: 1, error: PathError::Escapes("/abs".to_owned()) },
-        ),
-        ("M37", multi(&[(1, "l0:0:e")]), bad_value("files[0].path", "is empty")),
-        ("M37", multi(&[(1, "le")]), bad_value("files[0].path", "is empty")),
-        ("M37", multi(&[(1, "1:a")]), wrong_type("files[0].path", "a list of strings")),
-        ("M37", multi(&[(1, "li1ee")]), wrong_type("files[0].path", "a list of strings")),
-        (
-            "M51",
-            multi(&[(1, "l1:ae"), (1, "l1:ae")]),
-            E::Path { file: 2, error: PathError::Same("t/a".to_owned()) },
-        ),
-        (
-            "M54",
-            multi(&[(1, "l1:a1:be"), (1, "l1:ae")]),
-            E::Path { file: 1, error: PathError::FileAndDirectory("t/a".to_owned()) },
-        ),
-        (
-            "M62",
-            single().with("attr", "1:l"),
-            bad_value("length", "is not 0, although the file is a symbolic link"),
-        ),
-        ("M82", single().with("meta version", "1:2"), wrong_type("meta version", "an integer")),
-        ("M82", single().without("pieces").with("meta version", "i2e"), E::V2Only),
-        ("M82", single().without("pieces").with("meta version", "i3e"), E::TooNew(3)),
-        ("M82", single().without("length").with("meta version", "i2e").with("file tree", "de"), E::V2Only),
-    ];
-    for (id, info, expected) in cases {
-        assert_eq!(info.info().err(), Some(expected), "{id} {}", info.text());
-    }
-}
+mod build;
+mod changes;
+mod hostile;
+mod libtorrent;
+mod random;
 
 #[test]
 fn what_is_wrong_around_the_info_is_refused_or_left_out() {
@@ -186,7 +20,8 @@ fn what_is_wrong_around_the_info_is_refused_or_left_out() {
     assert!(matches!(torrent("<html>"), Some(MetainfoError::Bencode(_))));
     let trailing = BencodeError { kind: BencodeErrorKind::TrailingBytes, offset: 2 };
     assert_eq!(torrent("de\r\nx"), Some(MetainfoError::Bencode(trailing)), "B41");
-    assert_eq!(torrent(&format!("{}e", "d".repeat(10 << 20))), Some(MetainfoError::TooLong), "B45");
+    let long = dict().with("comment", string(&"c".repeat(10 << 20))).around(&single());
+    assert_eq!(long.err(), Some(MetainfoError::TooLong), "B45");
 
     let odd = dict()
         .with("comment", "i1e")
@@ -277,11 +112,9 @@ fn names_in_utf8_are_preferred_and_odd_ones_are_said() {
 }
 
 #[test]
-fn a_hybrid_is_read_by_its_v1_form() {
-    let info = single().with("meta version", "i2e").with("file tree", "de").info().unwrap();
-    assert_eq!(info.version(), Version::Hybrid);
-    assert_eq!(info.warnings(), ["a hybrid torrent: only its v1 form is used"]);
+fn a_version_to_come_is_read_by_its_v1_form() {
     let info = single().with("meta version", "i3e").info().unwrap(); // M82
+    assert_eq!(info.version(), Version::V1);
     assert_eq!(info.warnings(), ["`meta version` is 3, which is too new: only the v1 form is used"]);
 }
 
@@ -365,6 +198,46 @@ fn what_was_read_is_written_with_the_same_info_bytes() {
     let expected = torrent.trim_end().replacen('d', "d8:announce17:http://a.example/", 1);
     assert_eq!(String::from_utf8(written.clone()).unwrap(), expected);
     assert_eq!(Metainfo::from_bytes(&written).unwrap(), read);
+}
+
+#[test]
+fn keys_that_mean_nothing_here_are_kept() {
+    let hash = |fill: u8| blob(&[fill; 20]);
+    let info = single()
+        .with("similar", [&b"l"[..], &hash(1), b"3:badi5ee"].concat())
+        .with("collections", strings(&["inside"]))
+        .info()
+        .unwrap();
+    let torrent = dict()
+        .with("", "0:")
+        .with("azureus_properties", "d1:xi1ee")
+        .with("collections", "3:one")
+        .with("encoding", "5:UTF-8")
+        .with("httpseeds", "l17:http://a.example/e")
+        .with("info", info.raw())
+        .with("piece layers", "de")
+        .with("similar", [&b"l"[..], &hash(2), b"e"].concat())
+        .with("update-url", "17:http://u.example/")
+        .with("zoo", "lli1eee");
+    let mut read = Metainfo::from_bytes(&torrent.bytes()).unwrap();
+    assert_eq!(read.warnings, [""; 0]);
+    assert_eq!(read.to_bytes(), torrent.bytes());
+    assert_eq!(read.extra.http_seeds(), ["http://a.example/"]);
+    assert_eq!(read.extra.update_url().as_deref(), Some("http://u.example/"));
+    assert_eq!(read.similar(), [InfoHash([1; 20]), InfoHash([2; 20])]);
+    assert_eq!(read.collections(), ["inside", "one"]);
+    assert_eq!(read.extra.get("encoding").and_then(bencode::Raw::as_bytes), Some(&b"UTF-8"[..]));
+
+    // Keys that come to have a field of their own, and keys out of order.
+    read.comment = Some("c".to_owned());
+    read.trackers = vec![vec!["http://t/".to_owned()]];
+    assert!(read.extra.remove("zoo") && read.extra.remove("") && !read.extra.remove("zoo"));
+    let expected =
+        torrent.clone().without("zoo").without("").with("comment", "1:c").with("announce", "9:http://t/");
+    assert_eq!(read.to_bytes(), expected.bytes());
+    let unsorted = format!("d3:zoo0:4:info{}1:b0:1:a0:e", single().text());
+    let written = Metainfo::from_bytes(unsorted.as_bytes()).unwrap().to_bytes();
+    assert_eq!(String::from_utf8(written).unwrap(), format!("d1:a0:1:b0:4:info{}3:zoo0:e", single().text()));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Tracker {
 
     pub(crate) fn with_own_seeder(http: &[&str], port: u16) -> Self {
         let own_seeder = Some(OwnSeeder {
-            info_hash: torrent_format::InfoHash(HASH.as_bytes().try_into().unwrap()),
+            hashes: torrent_format::InfoHash(HASH.as_bytes().try_into().unwrap()).into(),
             port,
         });
         Self::with(Config { own_seeder, ..config(http) })

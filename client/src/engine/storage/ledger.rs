@@ -67,7 +67,7 @@ impl Ledger {
     pub(super) fn verified(&mut self, layout: &Layout, piece: PieceIndex) -> u64 {
         if self.have.set(piece) {
             self.unsynced.pieces.push(piece);
-            self.unsynced.bytes += u64::from(layout.piece_size(piece));
+            self.unsynced.bytes += u64::from(layout.piece_payload(piece));
             self.unsynced.files.extend(layout.spans(layout.piece_range(piece)).map(|span| span.file));
         }
         self.unsynced.bytes

@@ -10,6 +10,7 @@ use torrent_format::{Bitfield, Info, Layout};
 
 use super::barrier;
 use super::beneath::Beneath;
+use super::check::{find_layers, pieces_of};
 use super::decide::{Decision, Made};
 use super::files::{Files, Place, failure, mismatch};
 use super::journal::{self, Journal, Loaded, Record, Subject};
@@ -51,10 +52,14 @@ pub(super) fn open(
 ) -> Result<(Handle, Bitfield), StorageError> {
     let (opening, lock) = Opening::prepare(&options)?;
     let (found, evidence) = opening.look_at_all()?;
+    let mut proven = Vec::new();
     if options.access == Access::Seed {
         opening.require_lengths(&found)?;
+        proven = find_layers(&opening.files, &options.info, &opening.files_to_prove(), progress)?;
     }
-    let survey = opening.survey(found, evidence, progress)?;
+    // Before anything is hashed: layers may come from peers meanwhile.
+    let half_proven = opening.files_to_prove();
+    let survey = opening.survey(found, evidence, &proven, progress)?;
     if options.access == Access::Seed {
         opening.require_right_pieces(&survey)?;
     }
@@ -84,7 +89,7 @@ pub(super) fn open(
         prune::remove_old_records(records);
     }
     let have = survey.have.clone();
-    let rest = Rest { pool: options.pool.clone(), events, lock, journal, made };
+    let rest = Rest { pool: options.pool.clone(), events, lock, journal, made, half_proven };
     let handle = opening.start(rest, survey, &decisions)?;
     let shared = &handle.shared;
     if options.access != Access::Seed {
@@ -157,6 +162,15 @@ impl<'a> Opening<'a> {
         if let Loaded::Record(record) = &self.loaded { Some(record) } else { None }
     }
 
+    /// Selected files whose piece layers are missing and can be worked out. Not if a look at the data is not wanted, and not needed to check
+    /// anything.
+    fn files_to_prove(&self) -> Vec<usize> {
+        if self.check == Check::Trust && self.info.version().has_v1() {
+            return Vec::new();
+        }
+        self.info.missing_layers().filter(|&file| self.selected[file]).collect()
+    }
+
     fn create_journal(&self, record: &Record) -> Result<Journal, StorageError> {
         let path = &self.paths.journal;
         Journal::create(path, &self.subject, record).map_err(failure("can't write", path.clone()))
@@ -195,6 +209,11 @@ impl<'a> Opening<'a> {
             Decision::Adopt | Decision::Complete => false,
         };
         let root = self.files.root().full(Path::new(""));
+        let mut half_proven = Bitfield::none(self.layout.piece_count());
+        let half = rest.half_proven.iter().flat_map(|&file| pieces_of(self.info, file));
+        for piece in half.filter(|&piece| survey.have.has(piece)) {
+            half_proven.set(piece);
+        }
         let replace = survey.found.iter().map(|found| self.force() && found.is_some()).collect();
         let records = Records {
             journal: rest.journal,
@@ -221,6 +240,8 @@ impl<'a> Opening<'a> {
             one_file_system: rest.made.one_file_system,
             new_names: Mutex::new(rest.made.files),
             rechecked: Mutex::default(),
+            half_proven: Mutex::new(half_proven),
+            proving: Mutex::default(),
             requests,
             events: rest.events,
             failed: AtomicBool::new(false),
@@ -254,6 +275,8 @@ struct Rest {
     lock: Option<Lock>,
     journal: Option<Journal>,
     made: Made,
+    /// Files whose pieces were checked by v1 alone.
+    half_proven: Vec<usize>,
 }
 
 /// Makes a directory and those above it, durably.

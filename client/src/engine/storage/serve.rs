@@ -1,16 +1,20 @@
 //! Reading what was verified, for peers: never a byte that is not the torrent's.
 
-use sha1::{Digest, Sha1};
-use torrent_format::PieceIndex;
+use torrent_format::layout::MAX_PIECE_LENGTH;
+use torrent_format::merkle::Hash;
+use torrent_format::metainfo::PieceCheck;
+use torrent_format::{BLOCK_LENGTH, PieceIndex};
 
 use super::StorageError;
 use super::beneath::Stamp;
 use super::files::{Place, mismatch};
+use super::hashing::{READ_SIZE, hash_piece};
 use super::shared::Shared;
 use crate::wire::BlockRequest;
+use torrent_format::hash::leaf_hashes;
 
-/// Bytes read at once while a piece is hashed again.
-const READ_SIZE: u32 = 256 * 1024;
+/// Leaves that are hashed for one request: those of the longest piece. Peers ask for 512 at most, the core for whole pieces.
+const MAX_LEAVES: u32 = MAX_PIECE_LENGTH / BLOCK_LENGTH;
 
 impl Shared {
     /// Reads a part of a piece that is had.
@@ -20,15 +24,45 @@ impl Shared {
     pub(super) fn serve(&self, part: BlockRequest, out: &mut Vec<u8>) -> Result<(), StorageError> {
         let BlockRequest { index, begin, length } = part;
         out.clear();
-        let layout = self.info.layout();
-        let piece = layout.check_request(index, begin, length).filter(|&piece| self.has(piece));
-        let Some(piece) = piece else {
-            return Err(mismatch(
-                "the piece asked for is not there",
-                self.files.root().full(self.info.name().as_ref()),
-            ));
-        };
+        let piece = self.info.layout().check_request(index, begin, length).ok_or_else(|| self.not_there())?;
         out.resize(length as usize, 0);
+        // What lies in the gap behind a piece stays zeros.
+        let inside = length.min(self.info.layout().piece_size(piece).saturating_sub(begin));
+        self.serve_part(piece, begin, &mut out[..inside as usize])
+    }
+
+    /// The leaves of `count` blocks of a file (BEP 52), whose pieces are had; see [`super::Storage::leaves_blocking`].
+    pub(super) fn leaves(&self, file: usize, first: u64, count: u32) -> Result<Vec<Hash>, StorageError> {
+        let layout = self.info.layout();
+        let (length, piece_length) = (self.files.length(file), u64::from(layout.piece_length()));
+        if self.info.tree(file).is_none() || count > MAX_LEAVES {
+            return Err(self.not_there());
+        }
+        let count = count as usize;
+        let mut leaves = Vec::with_capacity(count);
+        let mut buffer = Vec::new();
+        let mut at = first.saturating_mul(u64::from(BLOCK_LENGTH));
+        while leaves.len() < count && at < length {
+            let number = layout.file_pieces(file).start + (at / piece_length) as u32;
+            let piece = layout.piece(number).ok_or_else(|| self.not_there())?;
+            let begin = (at % piece_length) as u32;
+            let wanted = READ_SIZE.min((count - leaves.len()) as u32 * BLOCK_LENGTH);
+            buffer.resize(wanted.min(layout.piece_payload(piece) - begin) as usize, 0);
+            self.serve_part(piece, begin, &mut buffer)?;
+            leaf_hashes(&buffer, &mut leaves);
+            at += buffer.len() as u64;
+        }
+        leaves.resize(count, [0; 32]);
+        Ok(leaves)
+    }
+
+    fn serve_part(&self, piece: PieceIndex, begin: u32, out: &mut [u8]) -> Result<(), StorageError> {
+        if !self.has(piece) {
+            return Err(self.not_there());
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
         let changed = self.read_even_if_changed(piece, begin, out)?;
         if changed.is_empty() || self.is_rechecked(piece, &changed) {
             return Ok(());
@@ -44,13 +78,9 @@ impl Shared {
 
     /// Hashes a piece of files that have changed; if it is right, it may be served as long as they stay as they are.
     fn recheck(&self, piece: PieceIndex) -> Result<(), StorageError> {
-        let size = self.info.layout().piece_size(piece);
-        let mut hasher = Sha1::new();
         let mut seen: Vec<(usize, Stamp)> = Vec::new();
-        let mut buffer = vec![0; READ_SIZE.min(size) as usize];
-        for begin in (0..size).step_by(READ_SIZE as usize) {
-            let chunk = &mut buffer[..READ_SIZE.min(size - begin) as usize];
-            for (file, stamp) in self.read_even_if_changed(piece, begin, chunk)? {
+        let hashes = hash_piece(&self.info, piece, |begin, out| {
+            for (file, stamp) in self.read_even_if_changed(piece, begin, out)? {
                 match seen.iter().find(|(known, _)| *known == file) {
                     None => seen.push((file, stamp)),
                     Some(&(_, before)) if before == stamp => {}
@@ -58,19 +88,21 @@ impl Shared {
                     Some(_) => return Err(self.changed(file)),
                 }
             }
-            hasher.update(chunk);
-        }
-        let digest: [u8; 20] = hasher.finalize().into();
+            Ok(())
+        })?;
         let mut rechecked = self.rechecked.lock().unwrap();
-        if Some(&digest) == self.info.piece_hash(piece) {
-            rechecked.insert(piece, seen);
-            return Ok(());
+        match self.info.check_piece(piece, &hashes) {
+            PieceCheck::Good => {
+                rechecked.insert(piece, seen);
+                return Ok(());
+            }
+            PieceCheck::Conflict => return Err(self.conflict(piece)),
+            PieceCheck::Bad | PieceCheck::Unknown => {}
         }
         rechecked.remove(&piece);
         // If nothing looks changed any more, it is the disk that is at fault.
         let file = seen.first().map(|&(file, _)| file);
-        let file =
-            file.or_else(|| self.spans(piece, 0..size).next().map(|span| span.file)).unwrap_or_default();
+        let file = file.or_else(|| self.info.layout().file_of(piece)).unwrap_or_default();
         Err(self.changed(file))
     }
 
@@ -101,6 +133,10 @@ impl Shared {
 
     pub(super) fn has(&self, piece: PieceIndex) -> bool {
         self.ledger.lock().unwrap().have().has(piece)
+    }
+
+    fn not_there(&self) -> StorageError {
+        mismatch("the piece asked for is not there", self.files.root().full(self.info.name().as_ref()))
     }
 
     fn changed(&self, file: usize) -> StorageError {

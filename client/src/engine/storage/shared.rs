@@ -45,6 +45,10 @@ pub(super) struct Shared {
     pub(super) new_names: Mutex<Vec<usize>>,
     /// Pieces of files that have changed since they were verified, and were found right nevertheless.
     pub(super) rechecked: Mutex<HashMap<PieceIndex, Vec<(usize, Stamp)>>>,
+    /// Pieces that were checked by v1 alone, since the layer of their file was not known.
+    pub(super) half_proven: Mutex<Bitfield>,
+    /// Held while they are checked by v2.
+    pub(super) proving: Mutex<()>,
     /// To the barrier thread.
     pub(super) requests: std::sync::mpsc::Sender<Request>,
     pub(super) events: mpsc::UnboundedSender<StorageEvent>,
@@ -169,6 +173,11 @@ impl Shared {
         mismatch("holds other data than the torrent", self.files.path(file, Place::Own))
     }
 
+    /// What makes a piece right by one version makes it wrong by the other.
+    pub(super) fn conflict(&self, piece: PieceIndex) -> StorageError {
+        conflict(&self.info, &self.files, piece)
+    }
+
     fn touch(&self, holder: usize) -> Result<(), StorageError> {
         let mut records = self.records.lock().unwrap();
         if !records.touched[holder] && self.files.place(holder) != Place::Pad {
@@ -182,6 +191,12 @@ impl Shared {
         let start = self.info.layout().piece_range(piece).start;
         self.info.layout().spans(start + u64::from(within.start)..start + u64::from(within.end))
     }
+}
+
+/// See [`StorageError::Conflict`].
+pub(super) fn conflict(info: &Info, files: &Files, piece: PieceIndex) -> StorageError {
+    let file = info.layout().file_of(piece).unwrap_or_default();
+    StorageError::Conflict { path: files.path(file, Place::Own) }
 }
 
 /// Hands out neighbouring blocks as slices, a given number of bytes at a time.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use torrent_format::Bitfield;
+use torrent_format::{Bitfield, PieceIndex};
 
 use super::beneath::{Beneath, Seen, Stamp};
 use super::check::hash_pieces;
@@ -60,10 +60,12 @@ impl Opening<'_> {
         Ok((found, evidence))
     }
 
+    /// `proven`: pieces that were hashed already, and are right.
     pub(super) fn survey(
         &self,
         found: Vec<Option<Found>>,
         evidence: Vec<Evidence>,
+        proven: &[PieceIndex],
         progress: &mut dyn FnMut(CheckProgress) -> ControlFlow<()>,
     ) -> Result<Survey, StorageError> {
         let layout = self.layout;
@@ -72,7 +74,11 @@ impl Opening<'_> {
         let record = self.old_record().unwrap_or(&nothing);
         let mut have = Bitfield::none(layout.piece_count());
         let mut to_hash = Vec::new();
-        for piece in layout.pieces().filter(|&piece| wanted.has(piece)) {
+        let mut known = Bitfield::none(layout.piece_count());
+        for &piece in proven {
+            known.set(piece);
+        }
+        for piece in layout.pieces().filter(|&piece| wanted.has(piece) && !known.has(piece)) {
             match plan::judge(layout, piece, &evidence, record) {
                 Standing::Had => drop(have.set(piece)),
                 Standing::ToHash => to_hash.push(piece),
@@ -83,6 +89,9 @@ impl Opening<'_> {
         let mut believed = have.clone();
         for piece in layout.pieces().filter(|&piece| record.durable.has(piece)) {
             believed.clear(piece);
+        }
+        for &piece in proven {
+            have.set(piece);
         }
         let mut wrong = vec![0; layout.file_count()];
         for (&piece, good) in to_hash.iter().zip(hash_pieces(&self.files, self.info, &to_hash, progress)?) {

@@ -5,17 +5,19 @@ mod faults;
 mod resuming;
 mod seeding;
 mod stress;
+mod versions;
 mod writing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha1::{Digest, Sha1};
 use tokio::sync::mpsc;
+use torrent_format::metainfo::Version;
 use torrent_format::{Bitfield, Info, PieceIndex};
 
 use super::*;
+use crate::engine::sample;
 
 /// How long a thing may take that normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,28 +42,25 @@ struct Opened {
 }
 
 impl Case {
-    /// A torrent named `t` with these files, below `t/`, full of noise.
+    /// A v1 torrent named `t` with these files, below `t/`, full of noise.
     fn new(piece_length: usize, files: &[(&str, usize)]) -> Self {
-        let total = files.iter().map(|(_, length)| length).sum();
+        Self::of(Version::V1, piece_length, files)
+    }
+
+    fn of(version: Version, piece_length: usize, files: &[(&str, usize)]) -> Self {
         let mut noise = fastrand::Rng::with_seed(piece_length as u64);
-        let payload: Vec<u8> = std::iter::repeat_with(|| noise.u8(..)).take(total).collect();
-        let mut raw = b"d5:filesl".to_vec();
-        for (path, length) in files {
-            raw.extend_from_slice(format!("d6:lengthi{length}e4:pathl").as_bytes());
-            for name in path.split('/') {
-                raw.extend_from_slice(format!("{}:{name}", name.len()).as_bytes());
-            }
-            raw.extend_from_slice(b"ee");
-        }
-        let pieces: Vec<u8> =
-            payload.chunks(piece_length).flat_map(|piece| <[u8; 20]>::from(Sha1::digest(piece))).collect();
-        raw.extend_from_slice(
-            format!("e4:name1:t12:piece lengthi{piece_length}e6:pieces{}:", pieces.len()).as_bytes(),
-        );
-        raw.extend_from_slice(&pieces);
-        raw.push(b'e');
-        let info = Info::from_bytes(&raw).expect("a good torrent");
+        let files: Vec<(&str, Vec<u8>)> = files
+            .iter()
+            .map(|&(path, length)| (path, std::iter::repeat_with(|| noise.u8(..)).take(length).collect()))
+            .collect();
+        let info = sample::info(version, piece_length, &files);
+        let payload = sample::payload(&info, &files);
         Self { info, payload, dir: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() }
+    }
+
+    /// The torrent's own files.
+    fn files(&self) -> Vec<usize> {
+        (0..self.info.files().len()).filter(|&file| !self.info.files()[file].pad).collect()
     }
 
     fn options(&self) -> OpenStorage {
@@ -122,7 +121,7 @@ impl Case {
     }
 
     fn place_all(&self) {
-        (0..self.info.files().len()).for_each(|file| self.place(file));
+        self.files().into_iter().for_each(|file| self.place(file));
     }
 
     fn journal(&self) -> PathBuf {
@@ -139,7 +138,7 @@ impl Case {
     /// The tree of a finished download.
     fn whole_tree(&self) -> BTreeMap<String, Vec<u8>> {
         let name = |file: usize| self.info.files()[file].path.as_path().to_str().unwrap().to_owned();
-        (0..self.info.files().len()).map(|file| (name(file), self.file_bytes(file).to_vec())).collect()
+        self.files().into_iter().map(|file| (name(file), self.file_bytes(file).to_vec())).collect()
     }
 
     fn records(&self) -> Vec<String> {

@@ -1,26 +1,33 @@
 //! The threads that hash and write. A piece is hashed as its blocks come and written once its hash is right; only when memory
 //! runs short do blocks go to their files before that.
 
-use std::ops::Range;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha1::{Digest, Sha1};
+use torrent_format::hash::Sha256State;
+use torrent_format::metainfo::{PieceCheck, PieceHashes};
 use torrent_format::{BLOCK_LENGTH, PieceIndex};
 
 use super::barrier::{Request, SYNC_BYTES};
+use super::hashing::{PieceHasher, hash_piece};
 use super::pieces::{Content, Evict, Finished, Step};
 use super::queue::Job;
 use super::shared::Shared;
 use super::{StorageError, StorageEvent};
 use crate::engine::buffer::Buffer;
-use crate::torrent::Verification;
+use crate::torrent::{Verification, leaf_digest};
 
 /// The share of the pool that is kept free, as a divisor: below it, blocks are pushed out until twice as much is free.
 const KEEP_FREE: usize = 4;
 
 /// The run that is worth a write of its own, in bytes: shorter ones cost a spinning disk more in seeks than in writing.
 const GOOD_RUN: usize = 512 * 1024;
+
+/// Blocks that go through the hasher together, so that their leaves are hashed side by side; few enough to stay in the CPU's cache, and
+/// to be read back into memory that the pool does not count.
+const HASH_AT_ONCE: usize = 16;
 
 /// Works until the storage is closed.
 pub(super) fn run(shared: &Shared) {
@@ -59,13 +66,8 @@ fn advance(shared: &Shared, piece: PieceIndex) -> Result<(), StorageError> {
     loop {
         let step = shared.pieces.lock().unwrap().step(piece);
         match step {
-            Step::Hash(hasher, blocks, contents) => hash(shared, piece, hasher, blocks, &contents)?,
-            Step::Finish(finished) => {
-                let held = finished.held;
-                let done = finish(shared, piece, finished);
-                shared.pieces.lock().unwrap().left(held);
-                return done;
-            }
+            Step::Hash(hasher, blocks) => hash(shared, piece, hasher, &blocks)?,
+            Step::Finish(finished) => return finish(shared, piece, finished),
             Step::Idle => return Ok(()),
         }
     }
@@ -74,89 +76,139 @@ fn advance(shared: &Shared, piece: PieceIndex) -> Result<(), StorageError> {
 fn hash(
     shared: &Shared,
     piece: PieceIndex,
-    mut hasher: Sha1,
-    blocks: Range<u32>,
-    contents: &[Content],
+    mut hasher: PieceHasher,
+    blocks: &[(u32, Content)],
 ) -> Result<(), StorageError> {
-    for (number, content) in blocks.clone().zip(contents) {
-        with_block(shared, piece, number, content, |bytes| hasher.update(bytes))?;
+    for some in blocks.chunks(HASH_AT_ONCE) {
+        let bytes: Vec<Cow<'_, [u8]>> = some
+            .iter()
+            .map(|(number, content)| bytes_of(shared, piece, *number, content))
+            .collect::<Result<_, _>>()?;
+        let parts: Vec<(u32, &[u8])> =
+            some.iter().zip(&bytes).map(|((number, _), bytes)| (*number, &**bytes)).collect();
+        hasher.update(&parts);
     }
     shared.pieces.lock().unwrap().hashed(piece, hasher, blocks);
     Ok(())
 }
 
 fn finish(shared: &Shared, piece: PieceIndex, finished: Finished) -> Result<(), StorageError> {
-    let good = Some(&finished.digest) == shared.info.piece_hash(piece);
-    let digests =
-        if finished.digests || !good { Some(block_digests(shared, piece, &finished)?) } else { None };
-    if !good {
-        let digests = digests.unwrap_or_default();
-        let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Bad(digests)));
-        return Ok(());
+    let hashes = finished.hasher.hashes(&shared.info, piece);
+    match shared.info.check_piece(piece, &hashes) {
+        PieceCheck::Good => keep(shared, piece, finished, &hashes),
+        PieceCheck::Bad => refuse(shared, piece, finished, &hashes),
+        PieceCheck::Conflict => Err(shared.conflict(piece)),
+        // Nothing to hold against whoever sent it.
+        PieceCheck::Unknown => {
+            drop(finished);
+            shared.pieces.lock().unwrap().left(piece);
+            let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Lost));
+            Ok(())
+        }
     }
+}
+
+/// A piece that is right.
+fn keep(
+    shared: &Shared,
+    piece: PieceIndex,
+    finished: Finished,
+    hashes: &PieceHashes,
+) -> Result<(), StorageError> {
+    let digests = finished.digests.then(|| block_digests(shared, piece, &finished)).transpose()?;
     let _writing = shared.writing.read().unwrap();
     let evicted = finished.blocks.iter().any(|block| matches!(block, Content::Written));
     for (first, run) in held_runs(finished.blocks) {
         shared.write(piece, first * BLOCK_LENGTH, &run, true)?;
     }
     // What was evicted of a whole file was dropped without a look at it.
-    if let Some(file) = shared.whole_file(piece).filter(|_| evicted)
-        && hash_of_files(shared, piece)? != finished.digest
-    {
-        return Err(shared.other_data(file));
+    if let Some(file) = shared.whole_file(piece).filter(|_| evicted) {
+        let read = |begin, out: &mut [u8]| shared.read(piece, begin..begin + out.len() as u32, out);
+        if hash_piece(&shared.info, piece, read)? != *hashes {
+            return Err(shared.other_data(file));
+        }
     }
     shared.records.lock().unwrap().note(|journal| journal.written(piece))?;
+    if hashes.v2.is_none() && shared.info.file_piece(piece).is_some() {
+        shared.half_proven.lock().unwrap().set(piece);
+    }
     // Told under the lock: a barrier that makes the piece durable, and the news of it, come after this.
     let mut ledger = shared.ledger.lock().unwrap();
     let waiting = ledger.verified(shared.info.layout(), piece);
-    if waiting >= SYNC_BYTES && waiting - u64::from(shared.info.layout().piece_size(piece)) < SYNC_BYTES {
+    if waiting >= SYNC_BYTES && waiting - u64::from(shared.info.layout().piece_payload(piece)) < SYNC_BYTES {
         let _ = shared.requests.send(Request::Urgent);
     }
     let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Good(digests)));
+    drop(ledger);
+    shared.pieces.lock().unwrap().left(piece);
     Ok(())
 }
 
-/// The SHA-1 of a piece as it lies in its files.
-fn hash_of_files(shared: &Shared, piece: PieceIndex) -> Result<[u8; 20], StorageError> {
-    let mut hasher = Sha1::new();
-    for number in 0..shared.info.layout().block_count(piece) {
-        with_block(shared, piece, number, &Content::Written, |bytes| hasher.update(bytes))?;
+/// A piece that is wrong: if its v2 hash says so, its blocks are kept until it is known which of them are.
+fn refuse(
+    shared: &Shared,
+    piece: PieceIndex,
+    mut finished: Finished,
+    hashes: &PieceHashes,
+) -> Result<(), StorageError> {
+    let wrong = hashes.v2.is_some() && shared.info.piece_root(piece).is_some();
+    // Blocks of a whole file can't be kept in it.
+    if wrong && shared.whole_file(piece).is_none() {
+        let leaves = finished.hasher.leaves();
+        let Some(given_back) = shared.pieces.lock().unwrap().reject(piece, finished) else {
+            let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Wrong(leaves)));
+            return Ok(());
+        };
+        finished = given_back;
     }
-    Ok(hasher.finalize().into())
+    let digests = block_digests(shared, piece, &finished)?;
+    drop(finished);
+    // Before anyone hears of it: its blocks will come anew.
+    shared.pieces.lock().unwrap().left(piece);
+    let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Bad(digests)));
+    Ok(())
 }
 
-/// The first eight bytes of each block's SHA-1: enough that nobody makes two blocks that look alike.
+/// What the core tells blocks apart by.
 fn block_digests(shared: &Shared, piece: PieceIndex, finished: &Finished) -> Result<Vec<u64>, StorageError> {
-    let mut digests = Vec::with_capacity(finished.blocks.len());
-    for (number, content) in (0..).zip(&finished.blocks) {
-        with_block(shared, piece, number, content, |bytes| digests.push(block_digest(bytes)))?;
+    let known = finished.hasher.leaves();
+    if !known.is_empty() {
+        return Ok(known.iter().map(leaf_digest).collect());
     }
-    Ok(digests)
+    let payload = shared.info.layout().piece_payload(piece);
+    let digest = |(number, content): (u32, &Content)| {
+        let bytes = bytes_of(shared, piece, number, content)?;
+        if shared.info.version().has_v2() {
+            let own = bytes.len().min((payload - number * BLOCK_LENGTH) as usize);
+            return Ok(leaf_digest(&Sha256State::new().with(&bytes[..own]).finish()));
+        }
+        Ok(block_digest(&bytes))
+    };
+    (0..).zip(&finished.blocks).map(digest).collect()
 }
 
+/// The first eight bytes of a block's SHA-1: enough that nobody makes two blocks that look alike.
 pub(super) fn block_digest(bytes: &[u8]) -> u64 {
     let digest: [u8; 20] = Sha1::digest(bytes).into();
     u64::from_be_bytes(*digest.first_chunk().expect("20 is more than 8"))
 }
 
-fn with_block(
+fn bytes_of<'a>(
     shared: &Shared,
     piece: PieceIndex,
     number: u32,
-    content: &Content,
-    then: impl FnOnce(&[u8]),
-) -> Result<(), StorageError> {
+    content: &'a Content,
+) -> Result<Cow<'a, [u8]>, StorageError> {
     match content {
-        Content::Held(buffer) => then(buffer),
+        Content::Held(buffer) => Ok(Cow::Borrowed(buffer)),
         Content::Written => {
             shared.read_back.fetch_add(1, Ordering::Relaxed);
             let block = shared.info.layout().block(piece, number);
             let mut bytes = vec![0; block.length as usize];
             shared.read(piece, block.begin..block.begin + block.length, &mut bytes)?;
-            then(&bytes);
+            Ok(Cow::Owned(bytes))
         }
     }
-    Ok(())
 }
 
 /// Neighbouring blocks that are in memory, with the number of each run's first.
@@ -198,8 +250,8 @@ fn relieve(shared: &Shared) -> Result<(), StorageError> {
 fn push_out(shared: &Shared, piece: PieceIndex, which: Evict, wanted: usize) -> Result<usize, StorageError> {
     loop {
         let step = shared.pieces.lock().unwrap().hash_step(piece);
-        let Some(Step::Hash(hasher, blocks, contents)) = step else { break };
-        hash(shared, piece, hasher, blocks, &contents)?;
+        let Some(Step::Hash(hasher, blocks)) = step else { break };
+        hash(shared, piece, hasher, &blocks)?;
     }
     let _writing = shared.writing.read().unwrap();
     let pinned = shared.blocks_in_whole_files(piece);
@@ -210,7 +262,7 @@ fn push_out(shared: &Shared, piece: PieceIndex, which: Evict, wanted: usize) -> 
         shared.write(piece, first * BLOCK_LENGTH, &run, false)?;
         freed += run.iter().map(|block| block.len()).sum::<usize>();
         shared.evicted.fetch_add(run.len() as u64, Ordering::Relaxed);
-        shared.pieces.lock().unwrap().evicted(piece, first, run.len());
+        shared.pieces.lock().unwrap().evicted(piece, first, &run);
     }
     Ok(freed)
 }

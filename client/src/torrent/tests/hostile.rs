@@ -57,8 +57,12 @@ fn p10_the_v2_bit_is_survived_and_a_hash_message_is_not() {
     let mut scene = Scene::leecher(1, 1);
     let peer = scene.connect(1, Capabilities { v2: true, ..MODERN });
     assert_eq!(scene.dropped(peer), None);
-    scene.says(peer, [Message::Unknown(21)]);
+    scene.says(peer, [Message::HashReject(hash_request())]);
     assert_eq!(scene.misbehaved(peer), Some(Misbehaviour::WrongVersion));
+}
+
+fn hash_request() -> HashRequest {
+    HashRequest { root: [1; 32], base_layer: 0, index: 0, length: 2, proof_layers: 0 }
 }
 
 #[test]

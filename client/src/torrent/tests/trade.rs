@@ -336,7 +336,7 @@ fn the_info_comes_from_peers_and_then_the_pieces() {
         MetadataMessage::Data { piece: 0, total_size: info.raw().len() as u32, data: info.raw().to_vec() };
     let ours = crate::wire::extension::UT_METADATA_ID;
     scene.says(seed, [Message::Extended { id: ours, payload: data.encode() }]);
-    assert!(matches!(scene.take().last(), Some(Action::Info(raw)) if raw == info.raw()));
+    assert!(matches!(scene.take().last(), Some(Action::Info(came)) if came.raw() == info.raw()));
     let now = scene.now;
     scene.torrent.handle_info(now, info, Bitfield::none(4), Bitfield::all(4));
     scene.drain();
@@ -427,4 +427,22 @@ fn a_choke_before_the_info_counts() {
     scene.torrent.handle_info(scene.now, info, Bitfield::none(4), Bitfield::all(4));
     scene.drain();
     assert_eq!(scene.requests_to(peer), []);
+}
+
+#[test]
+fn who_never_answers_a_cancel_is_asked_for_other_blocks_at_once_and_for_that_one_a_little_later() {
+    let mut scene = Scene::leecher(1, 8);
+    let silent = scene.generous_seed(1);
+    assert_eq!(scene.requests_to(silent).len(), 4);
+    // It owes them for too long: they are taken back, and others may be asked.
+    scene.pass(seconds(20));
+    assert!(scene.heard(silent).contains(&Message::Cancel(block(0, 0))));
+    scene.pass(seconds(6));
+    let asked = scene.requests_to(silent);
+    assert!(!asked.is_empty() && asked.iter().all(|request| request.begin >= 4 * BLOCK_LENGTH), "{asked:?}");
+    for number in 4..8 {
+        scene.sends_block(silent, block(0, number));
+    }
+    scene.pass(seconds(6));
+    assert!(scene.requests_to(silent).contains(&block(0, 0)), "it may not know that a cancel is answered");
 }

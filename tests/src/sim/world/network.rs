@@ -9,7 +9,7 @@ use super::super::check::Rule;
 use super::super::event::{Event, NodeId, Parcel};
 use super::super::link::{Link, LinkId, Side, State, transfer_time};
 use super::super::node::PORT;
-use super::super::scenario::Leaving;
+use super::super::scenario::{Leaving, Scenario};
 use super::{SLICE, World};
 
 impl World {
@@ -82,7 +82,8 @@ impl World {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { fast: self.scenario.fast, extended: true, ..Capabilities::default() }
+        let Scenario { fast, v2, .. } = self.scenario;
+        Capabilities { fast, v2, extended: true, ..Capabilities::default() }
     }
 
     pub(super) fn arrive(&mut self, id: LinkId, to: Side, parcel: Parcel) {

@@ -3,6 +3,8 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use sha1::{Digest as _, Sha1};
+
 use super::*;
 
 const K: usize = 1024;
