@@ -5,7 +5,8 @@
 //! [`Torrent::poll_action`], until it is empty; then the owner sleeps until the next event or [`Torrent::poll_timeout`]. The owner is
 //! `engine::driver` for users and the simulator in `tests/src/sim` for us.
 //!
-//! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), [`pipeline`] (how many requests), [`candidates`]
+//! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
+//! order), `suggestions` (what a seed would have others fetch), [`pipeline`] (how many requests), [`candidates`]
 //! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
@@ -20,6 +21,7 @@ mod choker;
 mod config;
 mod connections;
 mod downloads;
+mod feeder;
 mod hash_messages;
 mod hashes;
 mod messages;
@@ -32,6 +34,7 @@ mod pipeline;
 mod rate;
 mod slots;
 mod stats;
+mod suggestions;
 mod time;
 mod uploads;
 
@@ -60,17 +63,22 @@ use announcer::{Announcement, Announcers};
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
+use feeder::Feeder;
 use hash_messages::LeafRead;
 use hashes::HashFetch;
 use metadata::MetadataFetch;
 use peers::Peers;
 use picker::Picker;
 use rate::Meter;
+use suggestions::Suggestions;
 
 use crate::wire::{BlockRequest, HashRequest, Message};
 
 /// How often the slow things are looked at: time-outs, dials, keep-alives.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often requests are spread anew.
+const BALANCE: Duration = Duration::from_millis(250);
 
 /// Peers that are gone and still counted in [`Torrent::peer_stats`].
 const MAX_DEPARTED: usize = 1_000;
@@ -100,9 +108,13 @@ pub struct Torrent {
     candidates: Candidates,
     announcers: Announcers,
     choker: Choker,
+    feeder: Feeder,
+    /// When [`Self::feed`] may find something to do by the clock alone.
+    next_feed: Option<Time>,
     blame: Blame,
     actions: VecDeque<Action>,
     next_tick: Time,
+    next_balance: Time,
     next_round: Time,
     life: Life,
     downloaded: Meter,
@@ -136,6 +148,7 @@ enum Phase {
 struct Content {
     info: Info,
     picker: Picker,
+    suggestions: Suggestions,
 }
 
 /// How far along we are.
@@ -164,12 +177,15 @@ impl Torrent {
             fetch: HashFetch::default(),
             leaf_reads: Vec::new(),
             choker,
+            feeder: Feeder::default(),
+            next_feed: None,
             phase: Phase::Metadata(MetadataFetch::new(config.hashes)),
             peers: Peers::default(),
             departed: VecDeque::new(),
             blame: Blame::default(),
             actions: VecDeque::new(),
             next_tick: now + TICK,
+            next_balance: now + BALANCE,
             next_round: now + choker::ROUND,
             life: Life::Leeching,
             downloaded: Meter::default(),
@@ -244,11 +260,13 @@ impl Torrent {
     /// A block that [`Action::SendBlock`] asked for has left.
     pub fn handle_block_sent(&mut self, now: Time, peer: PeerKey, block: BlockRequest) {
         self.block_sent(now, peer, block);
+        self.settle(now);
     }
 
     /// A block that [`Action::DropBlock`] took back has not left and will not.
     pub fn handle_block_dropped(&mut self, now: Time, peer: PeerKey, block: BlockRequest) {
         self.block_dropped(now, peer, block);
+        self.settle(now);
     }
 
     /// The bytes of this block can't be read any more: its piece is no longer offered.
@@ -324,6 +342,16 @@ impl Torrent {
     /// The moment that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Time) {
         self.announce_if_due(now);
+        if self.next_feed.is_some_and(|due| now >= due) {
+            self.feed(now);
+            if self.feeder.is_dry() {
+                self.slots_changed = true;
+            }
+        }
+        if now >= self.next_balance {
+            self.next_balance = now + BALANCE;
+            self.balance(now);
+        }
         if now >= self.next_round {
             self.next_round = now + choker::ROUND;
             self.judge_slots(now);
@@ -368,7 +396,14 @@ impl Torrent {
         if self.life == Life::Stopping {
             return None;
         }
-        let due = [Some(self.next_tick), Some(self.next_round), self.announcers.next_due()];
+        let balance = self.is_leeching().then_some(self.next_balance);
+        let due = [
+            Some(self.next_tick),
+            Some(self.next_round),
+            balance,
+            self.next_feed,
+            self.announcers.next_due(),
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -507,10 +542,11 @@ impl Torrent {
         self.bytes_done =
             layout.pieces().filter(|&piece| wanted.has(piece) && have.has(piece)).map(size).sum();
         let mut seeds = fastrand::Rng::with_seed(self.config.seed);
+        let suggestions = Suggestions::new(layout.piece_count(), have.is_all(), seeds.u64(..));
         let mut picker = Picker::new(layout, have, wanted, seeds.u64(..));
         picker.set_sequential(self.config.sequential);
         picker.set_ablation(self.config.ablation.random_picker, !self.config.ablation.no_endgame);
-        self.phase = Phase::Content(Content { info, picker });
+        self.phase = Phase::Content(Content { info, picker, suggestions });
         // Complete from the start: nothing was completed, so no tracker hears `completed`.
         self.check_complete(now, false);
     }

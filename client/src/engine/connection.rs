@@ -37,7 +37,7 @@ const MAX_BATCH: u32 = 128 * 1024;
 
 /// A batch that leaves within this time may be followed by a larger one; else by the smallest, since what was read ahead can't be
 /// taken back, and holds up messages.
-const BRISK: Duration = Duration::from_millis(250);
+const BRISK: Duration = Duration::from_millis(60);
 
 /// How long a peer may take nothing of what is being sent to it, and how long a block that it has begun may be on its way: the buffer that
 /// it goes into is missing elsewhere meanwhile.
@@ -46,7 +46,9 @@ const STALLED: Duration = Duration::from_secs(60);
 /// The bytes a second that a peer must take: what is being sent to it holds memory too. The slowest lines are several times as fast.
 const MIN_RATE: u64 = 1024;
 
-/// Unsent bytes that the kernel may hold: one batch. What waits in the kernel can't be taken back either.
+/// Unsent bytes that the kernel may hold: what waits there can't be taken back, and is shared out among all connections, where one piece at
+/// a time would do more good. On a fast line a batch, for fewer system calls.
+const MIN_UNSENT: u32 = 16 * 1024;
 const MAX_UNSENT: u32 = MAX_BATCH;
 
 /// News of a connection, in order.
@@ -135,7 +137,7 @@ async fn run(key: PeerKey, shaken: Shaken, link: Link, outbox: Arc<Outbox>) {
     tracing::debug!(addr = %peer.addr, id = %peer.peer_id, direction = ?peer.direction, "connected");
     tune(&stream);
     let reader = Reader { stream: &stream, buffer: received, room: MIN_READ_BUFFER, key, link: &link };
-    let writer = Writer { stream: &stream, outbox: &outbox, batch: 0, key, link: &link };
+    let writer = Writer { stream: &stream, outbox: &outbox, batch: 0, unsent: MIN_UNSENT, key, link: &link };
     let end = tokio::select! {
         Err(end) = reader.run() => end,
         Err(end) = writer.run() => end,
@@ -148,13 +150,20 @@ async fn run(key: PeerKey, shaken: Shaken, link: Link, outbox: Arc<Outbox>) {
 /// Small messages leave at once, and little waits in the kernel.
 fn tune(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
-    let tuned = socket.set_tcp_nodelay(true);
-    #[cfg(any(target_os = "linux", target_os = "macos"))]
-    let tuned = tuned.and_then(|()| socket.set_tcp_notsent_lowat(MAX_UNSENT));
-    if let Err(error) = tuned {
+    if let Err(error) = socket.set_tcp_nodelay(true) {
         // It still works, only less well.
         tracing::debug!("can't tune a socket: {error}");
     }
+    limit_unsent(stream, MIN_UNSENT);
+}
+
+fn limit_unsent(stream: &TcpStream, bytes: u32) {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes) {
+        tracing::debug!("can't tune a socket: {error}");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    let _ = (stream, bytes);
 }
 
 struct Reader<'a> {
@@ -232,6 +241,8 @@ struct Writer<'a> {
     outbox: &'a Outbox,
     /// Bytes of blocks to be read and sent together: 0 (one block) to [`MAX_BATCH`].
     batch: u32,
+    /// What the kernel has been told to hold at most.
+    unsent: u32,
     key: PeerKey,
     link: &'a Link,
 }
@@ -301,6 +312,10 @@ impl<'a> Writer<'a> {
         }
         self.write_all(&mut parts, ends).await?;
         self.batch = if start.elapsed() < BRISK { (end as u32 * 2).min(MAX_BATCH) } else { 0 };
+        let unsent = if self.batch == MAX_BATCH { MAX_UNSENT } else { MIN_UNSENT };
+        if std::mem::replace(&mut self.unsent, unsent) != unsent {
+            limit_unsent(self.stream, unsent);
+        }
         Ok(())
     }
 

@@ -5,8 +5,10 @@
 //! better partners: the *optimistic unchoke*. Once we have everything there is nothing to get back, and the slots go round in turns
 //! of equal length, so that a fast peer gains nothing by being fast (Legout et al. 2006, the seed state).
 //!
-//! Two clocks: every [`ROUND`] all slots are judged anew, and between rounds a slot that falls free is filled at once. Waiting for
-//! the next round would cost a swarm up to ten seconds for each generation of peers.
+//! Two clocks: every [`ROUND`] all slots are judged anew, and only then does anybody lose one. Between rounds slots are given: one that
+//! falls free, or whose holder has no use for it at the moment, goes to somebody else at once, for an uplink that waits for the next round
+//! is lost to the whole swarm. Those that owe us least come first. Being unchoked is leave to ask; who of those that asked is served first
+//! is the [`feeder`](super::feeder)'s business.
 //!
 //! This file decides; it sees peers only as [`View`]s, and its tests are scenarios of these.
 
@@ -27,13 +29,26 @@ const OPTIMISTIC_ROUNDS: u32 = 3;
 /// slot may finish its piece.
 const SEED_TURN: Duration = Duration::from_secs(10);
 
+/// A peer that has what it asked for may take so long to ask for more before its slot counts as free: a round trip.
+pub(super) const GRACE: Duration = Duration::from_millis(250);
+
 /// A peer that holds a slot keeps it unless another gave this much more, in tenths: two that give alike must not take turns every round.
 const INCUMBENT_TENTHS: u64 = 11;
+
+/// Pieces that a peer may owe us before it waits behind others.
+const MUCH: u32 = 2;
+
+/// Peers that are unchoked at a time, at most, those included that have no use for it at the moment.
+const MAX_UNCHOKED: usize = 128;
 
 /// A peer as the choker sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) key: PeerKey,
+    /// How many pieces more it got from us than we from it.
+    pub(super) debt: u32,
+    /// It has nothing yet, and nothing from us.
+    pub(super) is_new: bool,
     /// It wants something from us.
     pub(super) interested: bool,
     /// It holds a slot.
@@ -45,7 +60,7 @@ pub(super) struct View {
     pub(super) gave: u64,
     /// It keeps us waiting for what it owes.
     pub(super) snubs: bool,
-    /// It holds a slot, and we have nothing to send to it.
+    /// It holds a slot, and has asked for nothing that it did not get, for [`GRACE`].
     pub(super) idle: bool,
 }
 
@@ -87,17 +102,18 @@ impl Choker {
         chosen
     }
 
-    /// Something changed between rounds: those that hold a slot and want it, and for every free slot whoever waits. Who lost
-    /// interest for a moment keeps its slot while nobody else wants it.
+    /// Something changed between rounds: for every free slot whoever waits. Nobody loses one before the round is over: who lost
+    /// interest, or has asked for nothing for a moment, may be back at once, and holds nobody up meanwhile, for its slot counts as free.
     pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
-        let mut chosen: BTreeSet<_> =
-            views.iter().filter(|v| v.unchoked && v.interested).map(|v| v.key).collect();
-        let spare = self.slots.count(seeding).saturating_sub(chosen.len());
+        let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
+        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
+        let used = |v: &&View| v.unchoked && v.interested && !v.idle && (seeding || v.debt < MUCH);
+        let used = views.iter().filter(used).count();
+        let spare =
+            self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(chosen.len()));
         if spare > 0 {
             chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
         }
-        let spare = self.slots.count(seeding).saturating_sub(chosen.len());
-        chosen.extend(views.iter().filter(|v| v.unchoked && !v.interested).map(|v| v.key).take(spare));
         chosen
     }
 
@@ -152,7 +168,10 @@ impl Choker {
             Some(choked) => choked,
             None => Time::default(),
         };
-        waiting.sort_by_key(|v| (!seeding && v.snubs, if seeding { 0 } else { u64::MAX - v.gave }, since(v)));
+        waiting.sort_by_key(|v| {
+            let (debt, gave) = if seeding { (0, 0) } else { (v.debt, v.gave) };
+            (!v.is_new, !seeding && v.snubs, debt, std::cmp::Reverse(gave), since(v))
+        });
         waiting.iter().map(|v| v.key).collect()
     }
 
@@ -183,6 +202,8 @@ mod tests {
     fn peer(number: u32, gave: u64) -> View {
         View {
             key: PeerKey::for_test(number),
+            debt: 0,
+            is_new: false,
             interested: true,
             unchoked: false,
             changed: None,
@@ -271,15 +292,29 @@ mod tests {
     }
 
     #[test]
-    fn who_loses_interest_keeps_its_slot_until_another_wants_it() {
-        let mut views: Vec<_> = (0..SEEDING).map(|n| peer(n, 0)).collect();
+    fn who_loses_interest_or_asks_for_nothing_stays_unchoked_for_the_round_and_keeps_nobody_from_a_slot() {
+        for idle in [false, true] {
+            let mut views: Vec<_> = (0..SEEDING).map(|n| peer(n, 0)).collect();
+            let mut choker = Choker::new(None, 1);
+            let chosen = choker.fill(at(1), &views, true);
+            apply(&mut views, &chosen, at(1));
+            views[0] = View { interested: idle, idle, ..views[0] };
+            assert_eq!(choker.fill(at(2), &views, true), keys(0..SEEDING));
+            views.push(peer(99, 0));
+            assert_eq!(choker.fill(at(3), &views, true), keys((0..SEEDING).chain([99])));
+        }
+    }
+
+    #[test]
+    fn who_owes_us_much_waits_behind_the_others_and_takes_no_slot_from_them() {
+        let mut views: Vec<_> = (0..LEECHING as u32).map(|n| View { debt: MUCH, ..peer(n, 0) }).collect();
         let mut choker = Choker::new(None, 1);
-        let chosen = choker.fill(at(1), &views, true);
+        let chosen = choker.fill(at(1), &views, false);
+        assert_eq!(chosen, keys(0..4), "better than that the line is idle");
         apply(&mut views, &chosen, at(1));
-        views[0].interested = false;
-        assert!(choker.fill(at(2), &views, true).contains(&PeerKey::for_test(0)));
-        views.push(peer(99, 0));
-        assert!(choker.fill(at(3), &views, true) == keys((1..SEEDING).chain([99])));
+        views.extend([View { debt: MUCH + 1, ..peer(8, 0) }, peer(9, 0)]);
+        views.extend((10..13).map(|n| peer(n, 0)));
+        assert_eq!(choker.fill(at(2), &views, false), keys((0..4).chain(9..13)));
     }
 
     #[test]

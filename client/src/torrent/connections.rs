@@ -178,6 +178,7 @@ impl Torrent {
             Phase::Layers(_) | Phase::AwaitingInfo(_) | Phase::Unusable => {}
         }
         self.fetch.remove_source(key);
+        self.feeder.remove(key);
         self.hashes_wanted = true;
         self.slots_changed |= !peer.upload.choked;
         if let Some(addr) = peer.dial_addr {
@@ -193,6 +194,7 @@ impl Torrent {
                 _ => self.candidates.failed(now, addr),
             }
         }
+        self.feed(now);
         self.notify(Event::PeerDisconnected(peer.addr, reason));
         if peer.download.meter.total() + peer.upload.meter.total() > 0 {
             let stats = peer.stats();

@@ -7,7 +7,7 @@ use torrent_format::Block;
 
 use super::action::{Action, InfoFault, Misbehaviour, Verdict};
 use super::metadata::Progress;
-use super::peer::Outstanding;
+use super::peer::{Outstanding, Peer};
 use super::peers::PeerKey;
 use super::picker::{Asker, Receipt};
 use super::time::Time;
@@ -57,6 +57,7 @@ impl Torrent {
                 key,
                 pieces,
                 only: download.choked.then_some(&download.allowed_fast),
+                suggested: &download.suggested,
                 avoid: &avoid,
                 current: requests.last().map(|block: &Block| block.piece).or(download.current),
                 is_seed: peer.is_seed(),
@@ -78,6 +79,69 @@ impl Torrent {
         peer.download.outstanding.extend(requests.iter().map(|&block| Outstanding { block, at: now }));
         for block in requests {
             self.send(now, key, Message::Request(block.into()));
+        }
+    }
+
+    /// A peer has nothing more to be asked for but what was asked of others: of that it takes over what lies in their lines.
+    pub(super) fn take_over(&mut self, now: Time, key: PeerKey) {
+        let Self { peers, phase: Phase::Content(content), life: Life::Leeching, .. } = &mut *self else {
+            return;
+        };
+        let Some(peer) = peers.get(key) else { return };
+        let download = &peer.download;
+        if download.needed == 0
+            || download.choked
+            || !download.outstanding.is_empty()
+            || download.paused_until > now
+        {
+            return;
+        }
+        let Some(pieces) = peer.field() else { return };
+        let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };
+        let asker = Asker {
+            key,
+            pieces,
+            only: None,
+            suggested: &download.suggested,
+            avoid: &avoid,
+            current: None,
+            is_seed: peer.is_seed(),
+        };
+        let idles = |holder, block| {
+            peers.get(holder).is_none_or(|other| {
+                let waits = other.download.outstanding.iter().find(|o| o.block == block);
+                let patience = other.download.pipeline.patience();
+                now - other.download.last_block >= patience && waits.is_none_or(|o| now - o.at >= patience)
+            })
+        };
+        let mut moved = Vec::new();
+        for _ in 0..download.room(now) {
+            let Some(taken) = content.picker.take_over(now, asker, idles) else { break };
+            moved.push(taken);
+        }
+        for &(block, from) in &moved {
+            self.take_back(now, from, block);
+            let Some(peer) = self.peers.get_mut(key) else { return };
+            if peer.download.outstanding.is_empty() {
+                peer.download.last_block = now;
+            }
+            peer.download.outstanding.push_back(Outstanding { block, at: now });
+            peer.download.current = Some(block.piece);
+            self.send(now, key, Message::Request(block.into()));
+        }
+        for (_, from) in moved {
+            self.fill_requests(now, from);
+        }
+    }
+
+    /// What was asked of the peers is spread anew over those that have nothing to do.
+    pub(super) fn balance(&mut self, now: Time) {
+        let idle = |peer: &Peer| {
+            peer.download.needed > 0 && !peer.download.choked && peer.download.outstanding.is_empty()
+        };
+        let idle: Vec<_> = self.peers.iter().filter(|(_, peer)| idle(peer)).map(|(key, _)| key).collect();
+        for key in idle {
+            self.take_over(now, key);
         }
     }
 
@@ -127,11 +191,15 @@ impl Torrent {
 
     /// Another peer was faster.
     fn relieve(&mut self, now: Time, key: PeerKey, block: Block) {
+        self.take_back(now, key, block);
+        self.fill_requests(now, key);
+    }
+
+    fn take_back(&mut self, now: Time, key: PeerKey, block: Block) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if let Some(outstanding) = peer.download.settle(block) {
             peer.download.take_back(now, outstanding);
             self.send(now, key, Message::Cancel(block.into()));
-            self.fill_requests(now, key);
         }
     }
 

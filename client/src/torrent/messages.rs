@@ -66,6 +66,7 @@ impl Torrent {
             Message::Unchoke => {
                 peer.download.choked = false;
                 self.fill_requests(now, key);
+                self.take_over(now, key);
                 Ok(())
             }
             Message::Interested => {
@@ -95,7 +96,7 @@ impl Torrent {
             {
                 Err(Misbehaviour::FastNotOffered)
             }
-            Message::Suggest(index) => self.check_piece(index),
+            Message::Suggest(index) => self.suggested(key, index),
             Message::HaveAll => self.have_all(now, key),
             Message::HaveNone => {
                 self.have_none(now, key);
@@ -118,6 +119,15 @@ impl Torrent {
             Some(layout) if layout.piece(index).is_none() => Err(Misbehaviour::PieceOutOfRange),
             _ => Ok(()),
         }
+    }
+
+    fn suggested(&mut self, key: PeerKey, index: u32) -> Result<(), Misbehaviour> {
+        self.check_piece(index)?;
+        let piece = self.layout().and_then(|layout| layout.piece(index));
+        if let (Some(piece), Some(peer)) = (piece, self.peers.get_mut(key)) {
+            peer.download.suggest(piece);
+        }
+        Ok(())
     }
 
     // -- what the peer has

@@ -28,6 +28,15 @@ const CANCEL_WAIT: Duration = Duration::from_secs(10);
 /// How many of them are remembered.
 const MAX_TAKEN_BACK: usize = 1_024;
 
+/// A debt is counted in pieces, and smaller ones in units of so many bytes: between two that trade, one is always a little ahead.
+const LEAST_DEBT: u64 = 256 * 1024;
+
+/// Who owes more is as good as who owes this.
+const MAX_DEBT: u32 = 64;
+
+/// Suggestions that are remembered of a peer.
+const MAX_SUGGESTED: usize = 16;
+
 /// Messages other than blocks, requests and haves that a peer may send at once, and more per second. A healthy peer sends some a minute.
 const MESSAGE_BURST: f64 = 2_000.0;
 const MESSAGE_RATE: f64 = 50.0;
@@ -76,6 +85,8 @@ pub(super) struct Download {
     /// Pieces that it has and we need. We are interested while there are any.
     pub(super) needed: u32,
     pub(super) allowed_fast: BTreeSet<PieceIndex>,
+    /// What it would have us fetch, the latest last (BEP 6).
+    pub(super) suggested: VecDeque<PieceIndex>,
     pub(super) outstanding: VecDeque<Outstanding>,
     pub(super) taken_back: VecDeque<Outstanding>,
     pub(super) pipeline: Pipeline,
@@ -98,6 +109,8 @@ pub(super) struct Upload {
     /// When `choked` changed last.
     pub(super) changed: Option<Time>,
     pub(super) queue: VecDeque<BlockRequest>,
+    /// When it was unchoked, or something was sent to it.
+    pub(super) busy: Time,
     /// Handed to the owner and not sent yet, bytes.
     pub(super) handed_over: u64,
     pub(super) meter: Meter,
@@ -172,6 +185,7 @@ impl Peer {
                 interested: false,
                 needed: 0,
                 allowed_fast: BTreeSet::new(),
+                suggested: VecDeque::new(),
                 outstanding: VecDeque::new(),
                 taken_back: VecDeque::new(),
                 pipeline: Pipeline::default(),
@@ -188,6 +202,7 @@ impl Peer {
                 interested: false,
                 changed: None,
                 queue: VecDeque::new(),
+                busy: now,
                 handed_over: 0,
                 meter: Meter::default(),
                 allowed_fast: BTreeMap::new(),
@@ -216,6 +231,20 @@ impl Peer {
 
     pub(super) fn has(&self, piece: PieceIndex) -> bool {
         self.field().is_some_and(|field| field.has(piece))
+    }
+
+    /// It has nothing that it could give to anybody, and has had less than a piece from us: whatever it says later, that was its first taste.
+    pub(super) fn is_newcomer(&self, layout: &Layout) -> bool {
+        self.field().is_some_and(Bitfield::is_none)
+            && self.upload.meter.total() < u64::from(layout.piece_length())
+    }
+
+    /// How many pieces more it got from us than we from it.
+    pub(super) fn debt(&self, layout: &Layout) -> u32 {
+        let owes = self.upload.meter.total().saturating_sub(self.download.meter.total());
+        u32::try_from(owes / u64::from(layout.piece_length()).max(LEAST_DEBT))
+            .unwrap_or(u32::MAX)
+            .min(MAX_DEBT)
     }
 
     pub(super) fn is_seed(&self) -> bool {
@@ -300,6 +329,14 @@ impl Download {
         Duration::from_secs_f64(f64::from(blocks) * f64::from(BLOCK_LENGTH) / rate as f64)
     }
 
+    /// The peer would have us fetch this piece.
+    pub(super) fn suggest(&mut self, piece: PieceIndex) {
+        if self.suggested.len() >= MAX_SUGGESTED {
+            self.suggested.pop_front();
+        }
+        self.suggested.push_back(piece);
+    }
+
     /// Remembers that this request does not count any more, though its block may still come.
     pub(super) fn take_back(&mut self, now: Time, outstanding: Outstanding) {
         if self.taken_back.len() >= MAX_TAKEN_BACK {
@@ -351,13 +388,27 @@ impl Upload {
         !self.choked || self.allowed_fast.get(&piece).is_some_and(|&blocks| blocks > 0)
     }
 
-    /// A block of this piece is handed to the owner.
-    pub(super) fn hand_over(&mut self, piece: PieceIndex, bytes: u64) {
+    /// A block of this piece is handed to the owner. Whether it is another piece than that of the block before.
+    pub(super) fn hand_over(&mut self, piece: PieceIndex, bytes: u64) -> bool {
         self.handed_over += bytes;
         self.at_hand = match self.at_hand {
             Some((current, blocks)) if current == piece => Some((piece, blocks + 1)),
             _ => Some((piece, 1)),
         };
+        self.at_hand == Some((piece, 1))
+    }
+
+    /// The pieces that it asked for, in order, each once where their blocks follow each other, and whether the last block that it got is
+    /// of it.
+    pub(super) fn wishes(&self) -> impl Iterator<Item = (u32, bool)> {
+        let at_hand = self.at_hand.map(|(piece, _)| piece.get());
+        let mut before = None;
+        let new = move |index: &u32| before.replace(*index) != Some(*index);
+        self.queue
+            .iter()
+            .map(|request| request.index)
+            .filter(new)
+            .map(move |index| (index, at_hand == Some(index)))
     }
 
     /// It holds a slot and we have nothing for it.

@@ -9,6 +9,13 @@ pub struct PeerKey {
     generation: u32,
 }
 
+impl PeerKey {
+    /// Its place in the table: a small number that one connection at a time has.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
 #[cfg(test)]
 impl PeerKey {
     /// A key that no table gave out, for tests of parts that only compare keys.

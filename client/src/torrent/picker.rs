@@ -12,7 +12,7 @@
 //! `have` moves one piece over one border, and the rarest is at the front. Within a class the start is random, so that peers
 //! with the same view do not all fetch the same piece.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PieceIndex};
@@ -69,6 +69,8 @@ pub(super) struct Asker<'a> {
     pub(super) pieces: &'a Bitfield,
     /// Only these, since it chokes us (BEP 6).
     pub(super) only: Option<&'a BTreeSet<PieceIndex>>,
+    /// These rather than others that are as rare: it knows of what it has sent to those whom we don't see (BEP 6).
+    pub(super) suggested: &'a VecDeque<PieceIndex>,
     /// Not these.
     pub(super) avoid: &'a BTreeSet<Block>,
     /// The piece that it was asked for last.
@@ -304,6 +306,12 @@ impl Picker {
         }
         for class in 0..self.starts.len() {
             let (from, to) = (self.starts[class] as usize, self.class_end(class));
+            let is_here = |piece: &&PieceIndex| {
+                (from..to).contains(&(self.position[piece.as_usize()] as usize)) && asker.pieces.has(**piece)
+            };
+            if let Some(&piece) = asker.suggested.iter().find(is_here) {
+                return Some(piece);
+            }
             if let Some(piece) = self.find_from_random(from, to, asker.pieces) {
                 return Some(piece);
             }
@@ -346,6 +354,40 @@ impl Picker {
                 })?;
                 Some((piece, number))
             })
+    }
+
+    /// A block that was asked of another peer, and of which the asker is to be asked instead; marked so. `idles(holder, block)`: whether the
+    /// holder has let it lie for a while.
+    pub(super) fn take_over(
+        &mut self,
+        now: Time,
+        asker: Asker<'_>,
+        idles: impl Fn(PeerKey, Block) -> bool,
+    ) -> Option<(Block, PeerKey)> {
+        if !self.endgame {
+            return None;
+        }
+        let allowed = |piece: PieceIndex| {
+            asker.pieces.has(piece) && asker.only.is_none_or(|only| only.contains(&piece))
+        };
+        let open = self.partials.iter_mut().filter(|(piece, partial)| {
+            partial.exclusive.is_none()
+                && !partial.verifying
+                && allowed(**piece)
+                && partial.may_ask(now, asker.key)
+        });
+        for (&piece, partial) in open {
+            for (number, state) in (0..).zip(&mut partial.blocks) {
+                let BlockState::Requested(holders @ [Some(_), None]) = state else { continue };
+                let block = self.layout.block(piece, number);
+                let holder = holders[0]?;
+                if holder != asker.key && !asker.avoid.contains(&block) && idles(holder, block) {
+                    *holders = [Some(asker.key), None];
+                    return Some((block, holder));
+                }
+            }
+        }
+        None
     }
 
     // -- what came of it
@@ -582,10 +624,19 @@ mod tests {
     }
 
     fn asker(number: u32, pieces: &Bitfield) -> Asker<'_> {
-        Asker { key: key(number), pieces, only: None, avoid: &NOTHING, current: None, is_seed: true }
+        Asker {
+            key: key(number),
+            pieces,
+            only: None,
+            suggested: &NO_PIECES,
+            avoid: &NOTHING,
+            current: None,
+            is_seed: true,
+        }
     }
 
     static NOTHING: BTreeSet<Block> = BTreeSet::new();
+    static NO_PIECES: VecDeque<PieceIndex> = VecDeque::new();
 
     fn some(picker: &Picker, pieces: &[u32]) -> Bitfield {
         let mut field = Bitfield::none(picker.layout.piece_count());

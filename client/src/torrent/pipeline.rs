@@ -31,6 +31,12 @@ const QUEUE_TIME: Duration = Duration::from_millis(300);
 /// How often the depth is fitted to the rate.
 const ADJUST_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A peer that has answered before may be silent for so long at least, and twice as long as its fastest answer took.
+const LEAST_PATIENCE: Duration = Duration::from_millis(300);
+
+/// A peer that has yet to answer may take so long.
+const UNKNOWN_PATIENCE: Duration = Duration::from_millis(600);
+
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     depth: u32,
@@ -64,6 +70,11 @@ impl Pipeline {
     /// The peer says how many requests it keeps (`reqq`).
     pub(super) fn set_peer_limit(&mut self, limit: u32) {
         self.peer_limit = limit.max(1);
+    }
+
+    /// How long a peer that sends nothing may let a request lie before another may take it over: its turn to be served has not come.
+    pub(super) fn patience(&self) -> Duration {
+        self.fastest_answer.map_or(UNKNOWN_PATIENCE, |fastest| (fastest * 2).max(LEAST_PATIENCE))
     }
 
     /// A block came, `waited` after its request; `meter` counts it already.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use torrent_format::PieceIndex;
+use torrent_format::{Bitfield, PieceIndex};
 
 use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
@@ -10,7 +10,7 @@ use super::choker::View;
 use super::peer::REQUEST_QUEUE;
 use super::peers::PeerKey;
 use super::time::Time;
-use super::{Phase, Torrent};
+use super::{Content, Phase, Torrent};
 use crate::wire::frame::MAX_BLOCK_LENGTH;
 use crate::wire::ut_metadata::{METADATA_PART_LENGTH, MetadataMessage};
 use crate::wire::{BlockRequest, Message};
@@ -38,6 +38,9 @@ impl Torrent {
 
     /// Between rounds: free slots are filled.
     pub(super) fn fill_slots(&mut self, now: Time) {
+        if !self.peers.iter().any(|(_, peer)| peer.upload.interested && peer.upload.choked) {
+            return;
+        }
         let views = self.views(now);
         let seeding = !self.is_leeching();
         let chosen = self.choker.fill(now, &views, seeding);
@@ -45,15 +48,18 @@ impl Torrent {
     }
 
     fn views(&self, now: Time) -> Vec<View> {
+        let layout = self.known_info().map(torrent_format::Info::layout);
         let view = |(key, peer): (PeerKey, &super::peer::Peer)| View {
             key,
+            debt: layout.map_or(0, |layout| peer.debt(layout)),
+            is_new: layout.is_some_and(|layout| peer.is_newcomer(layout)),
             interested: peer.upload.interested,
             unchoked: !peer.upload.choked,
             changed: peer.upload.changed,
             connected: peer.connected,
             gave: peer.download.meter.recent(now, super::rate::WINDOW_SECONDS),
             snubs: peer.download.snubs,
-            idle: peer.upload.is_idle(),
+            idle: peer.upload.is_idle() && now - peer.upload.busy >= super::choker::GRACE,
         };
         self.peers.iter().map(view).collect()
     }
@@ -74,6 +80,7 @@ impl Torrent {
         let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
         peer.upload.choked = choked;
         peer.upload.changed = Some(now);
+        peer.upload.busy = now;
         let is_fast = peer.capabilities.fast;
         let mut dropped = Vec::new();
         for request in std::mem::take(&mut peer.upload.queue) {
@@ -83,11 +90,29 @@ impl Torrent {
                 dropped.push(request);
             }
         }
+        self.line_up(now, key);
+        if !choked {
+            // First, for it asks as soon as it is unchoked.
+            self.suggest(now, key);
+        }
         self.send(now, key, if choked { Message::Choke } else { Message::Unchoke });
         if is_fast {
             for request in dropped {
                 self.send(now, key, Message::Reject(request));
             }
+        }
+    }
+
+    /// Names a piece that this peer had better fetch next.
+    fn suggest(&mut self, now: Time, key: PeerKey) {
+        let Phase::Content(Content { info, picker, suggestions }) = &mut self.phase else { return };
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.capabilities.fast && !peer.is_seed()) else {
+            return;
+        };
+        let is_worth =
+            |piece| picker.have().has(piece) && picker.availability(piece) == 0 && !peer.has(piece);
+        if let Some(piece) = suggestions.next(info.layout().pieces(), is_worth) {
+            self.send(now, key, Message::Suggest(piece.get()));
         }
     }
 
@@ -141,13 +166,16 @@ impl Torrent {
         }
         if !upload.queue.contains(&request) {
             upload.queue.push_back(request);
+            let rarity = |piece| content.picker.availability(piece);
+            self.feeder.asked(rarity(piece), rarity);
             if upload.choked
                 && let Some(blocks) = upload.allowed_fast.get_mut(&piece)
             {
                 *blocks = blocks.saturating_sub(1);
             }
         }
-        self.pump(now, key);
+        self.line_up(now, key);
+        self.feed(now);
         Ok(())
     }
 
@@ -156,8 +184,10 @@ impl Torrent {
         match peer.upload.queue.iter().position(|queued| *queued == request) {
             Some(at) => {
                 peer.upload.queue.remove(at);
+                let (fast, waits) = (peer.capabilities.fast, !peer.upload.queue.is_empty());
+                self.feeder.line_up(now, key, waits);
                 // BEP 6: every request is answered, by a piece or by a reject.
-                if peer.capabilities.fast {
+                if fast {
                     self.send(now, key, Message::Reject(request));
                 }
             }
@@ -166,43 +196,88 @@ impl Torrent {
         }
     }
 
-    /// Hands the owner as much as this peer's credit allows.
-    fn pump(&mut self, now: Time, key: PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let Phase::Content(content) = &self.phase else { return };
-        let mut credit = peer.upload.credit(now);
-        while let Some(&next) = peer.upload.queue.front() {
-            // One more than the credit may go out, or a request longer than the credit would wait for ever.
-            if credit == 0 {
-                return;
-            }
+    /// Tells the feeder whether this peer waits for something.
+    fn line_up(&mut self, now: Time, key: PeerKey) {
+        let waits = self.peers.get(key).is_some_and(|peer| !peer.upload.queue.is_empty());
+        self.feeder.line_up(now, key, waits);
+    }
+
+    /// Hands the owner what the uplink can take soon.
+    pub(super) fn feed(&mut self, now: Time) {
+        let rate = self.uploaded.rate(now, 3);
+        let leeching = self.is_leeching();
+        let Self { peers, feeder, actions, phase: Phase::Content(content), .. } = self else { return };
+        let Content { info, picker, suggestions } = content;
+        let layout = info.layout();
+        let mut begun = Vec::new();
+        while !feeder.is_ahead(now, rate) {
+            let wishes = |key| {
+                // One more than the credit may go out, or a request longer than the credit would wait for ever.
+                let peer = peers.get(key).filter(|peer| peer.upload.credit(now) > 0);
+                let pieces = peer.into_iter().flat_map(|peer| peer.upload.wishes());
+                let pieces = pieces.filter_map(|(index, at_hand)| Some((layout.piece(index)?, at_hand)));
+                pieces.map(|(piece, at_hand)| {
+                    // What is on its way to another is as good as there.
+                    let sent = u32::from(!at_hand && suggestions.is_sent(piece));
+                    (piece, 2 * picker.availability(piece).max(sent) + u32::from(!at_hand))
+                })
+            };
+            let standing = |key| {
+                let Some(peer) = peers.get(key) else { return (0, 0) };
+                let debt = if leeching { peer.debt(layout) } else { 0 };
+                (debt, peer.field().map_or(0, Bitfield::count))
+            };
+            let Some(turn) = feeder.turn(now).or_else(|| feeder.begin_turn(now, standing, wishes)) else {
+                break;
+            };
+            let Some(peer) = peers.get_mut(turn.key) else { break };
+            let of_piece = |request: &BlockRequest| request.index == turn.piece.get();
+            let next = peer.upload.queue.iter().position(of_piece).filter(|_| peer.upload.credit(now) > 0);
+            let Some(next) = next.and_then(|at| peer.upload.queue.remove(at)) else {
+                feeder.end_turn();
+                continue;
+            };
             let bytes = u64::from(next.length);
-            credit = credit.saturating_sub(bytes);
-            if let Some(piece) = content.info.layout().piece(next.index) {
-                peer.upload.hand_over(piece, bytes);
+            if peer.upload.hand_over(turn.piece, bytes) {
+                suggestions.sent(turn.piece);
+                begun.push(turn.key);
             }
-            self.actions.push_back(Action::SendBlock(key, next));
-            peer.upload.queue.pop_front();
+            actions.push_back(Action::SendBlock(turn.key, next));
+            feeder.handed(now, turn.key, bytes);
+            feeder.line_up(now, turn.key, !peer.upload.queue.is_empty());
+        }
+        self.next_feed = self.feeder.due(now);
+        // Before it is through with this piece it knows the next.
+        for key in begun {
+            self.suggest(now, key);
         }
     }
 
     pub(super) fn block_sent(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
         let bytes = u64::from(block.length);
         self.uploaded.add(now, bytes);
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.upload.handed_over = peer.upload.handed_over.saturating_sub(bytes);
-        peer.upload.meter.add(now, bytes);
-        peer.last_sent = now;
-        self.pump(now, key);
+        self.feeder.settled(now, key, bytes);
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.upload.handed_over = peer.upload.handed_over.saturating_sub(bytes);
+            peer.upload.meter.add(now, bytes);
+            peer.upload.busy = now;
+            peer.last_sent = now;
+        }
+        self.feed(now);
+        if self.feeder.is_dry() {
+            self.next_feed = Some(now + super::choker::GRACE);
+        }
     }
 
     pub(super) fn block_dropped(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
+        let bytes = u64::from(block.length);
+        self.feeder.settled(now, key, bytes);
         let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.upload.handed_over = peer.upload.handed_over.saturating_sub(u64::from(block.length));
+        peer.upload.handed_over = peer.upload.handed_over.saturating_sub(bytes);
         if peer.capabilities.fast {
             self.send(now, key, Message::Reject(block));
         }
-        self.pump(now, key);
+        self.feed(now);
     }
 
     pub(super) fn read_failed(&mut self, now: Time, key: PeerKey, block: BlockRequest) {
@@ -233,6 +308,8 @@ impl Torrent {
             let is_fast = peer.capabilities.fast;
             let gone: Vec<_> = peer.upload.queue.iter().copied().filter(|r| r.index == piece.get()).collect();
             peer.upload.queue.retain(|request| request.index != piece.get());
+            let waits = !peer.upload.queue.is_empty();
+            self.feeder.line_up(now, key, waits);
             if is_fast {
                 for request in gone {
                     self.send(now, key, Message::Reject(request));
