@@ -2,8 +2,10 @@
 //! say what it must come to.
 
 mod attack;
+mod behaviours;
 mod chaos;
 mod churn;
 mod crowd;
+mod experiments;
 mod pair;
 mod replay;

@@ -1,23 +1,33 @@
 //! The simulator: whole swarms of the real core in virtual time, on one thread, without a socket.
 //!
-//! A [`World`] owns one heap of (time, sequence, event) and one seeded generator. Each [`node`] owns a `client::torrent::Torrent` and
+//! A [`World`] owns one [`queue`] of (time, sequence, event) and one seeded generator. Each [`node`] owns a `client::torrent::Torrent` and
 //! drives it exactly as the engine does: one handler call, then every action. [`link`] carries messages and blocks with latency
 //! and a shared uplink; announces go to the real `tracker::swarm::Swarms`; a [`check::Checker`] watches every step. No payload exists:
 //! a block is its coordinates and a mark that says whether its bytes would be good.
+//!
+//! Not all play by the rules: a [`Behaviour`] says who cheats, and how. [`experiments`] are the swarms by which the core is judged, each with the
+//! marks that it must reach; [`limits`] say what nobody can beat.
 //!
 //! A [`Scenario`] and its seed decide everything that happens, bit for bit; [`Report::log`] is the proof, a hash over all events.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub mod behaviour;
 pub mod check;
 pub mod event;
+pub mod experiments;
+pub mod idle;
+pub mod inbox;
 pub mod limits;
 pub mod link;
 pub mod node;
+pub mod plot;
+pub mod queue;
 pub mod report;
 pub mod scenario;
 pub mod world;
 
+pub use behaviour::Behaviour;
 pub use check::{Checker, Rule, Violation};
 pub use report::{Outcome, Report};
 pub use scenario::{Holding, Leaving, NodeSpec, Scenario};

@@ -3,11 +3,15 @@
 use std::process::ExitCode;
 
 use client::torrent::Ablation;
-use harness::sim::report::table;
+use harness::sim::experiments::{ALL, Experiment, Setup, Verdict, plots, table};
+use harness::sim::report;
 use harness::sim::{Leaving, Outcome, Scenario, run_all};
 
 const USAGE: &str = "\
 usage: sim SCENARIO [OPTION VALUE]...
+       sim experiment NUMBER [--seeds N] [--jobs N] [--small]
+       sim experiments [--seeds N] [--jobs N] [--small]
+       sim plot --out DIRECTORY [--small]
 
 scenarios
   flash        one seed and --peers downloaders, equal uplinks, all at once
@@ -24,7 +28,7 @@ options
   --seeds N          runs, with seeds one after another                 [1]
   --seed N           seed of the first run                              [1]
   --jobs N           runs at a time                                     [1]
-  --without P        switch a policy off: rarest-first, choker, endgame
+  --without P        switch a policy off: rarest-first, choker, endgame; or the checker, for speed
 ";
 
 fn main() -> ExitCode {
@@ -32,6 +36,12 @@ fn main() -> ExitCode {
     if arguments.first().is_none_or(|first| first == "--help" || first == "-h") {
         print!("{USAGE}");
         return ExitCode::SUCCESS;
+    }
+    if let Some(outcome) = experiments(&arguments) {
+        return outcome.unwrap_or_else(|message| {
+            eprintln!("sim: {message}\n\n{USAGE}");
+            ExitCode::from(2)
+        });
     }
     let options = match Options::read(&arguments) {
         Ok(options) => options,
@@ -42,10 +52,31 @@ fn main() -> ExitCode {
     };
     let scenarios: Vec<_> = (0..options.seeds).map(|index| options.scenario(options.seed + index)).collect();
     let runs = run_all(&scenarios, options.jobs);
-    print!("{}", table(&runs));
+    print!("{}", report::table(&runs));
     for run in &runs {
-        let percent: Vec<_> = run.timeline.iter().map(|share| format!("{:.0}", share * 100.0)).collect();
-        println!("seed {}: uplink % in each twentieth of the run: {}", run.seed, percent.join(" "));
+        println!(
+            "seed {}: uplinks in each twentieth of the run, %: used, unwanted, choking, unasked",
+            run.seed
+        );
+        type Kind = fn(&(f64, harness::sim::idle::Share)) -> f64;
+        let kinds: [Kind; 4] =
+            [|part| part.0, |part| part.1.unwanted, |part| part.1.choking, |part| part.1.unasked];
+        for kind in kinds {
+            let percent: Vec<_> =
+                run.timeline.iter().map(|part| format!("{:3.0}", kind(part) * 100.0)).collect();
+            println!("  {}", percent.join(" "));
+        }
+        let probe = run.probe;
+        let each = |sum: u64, of: u64| sum as f64 / of.max(1) as f64;
+        println!(
+            "seed {}: {:.1} neighbours want something of a node, {:.1} of them are unchoked; a downloader waits for {:.0} blocks; of idle \
+             uplinks with somebody unchoked {:.0} % have nothing that is not asked of others",
+            run.seed,
+            each(probe.wanting, probe.looks),
+            each(probe.slots, probe.looks),
+            each(probe.outstanding, probe.lacking),
+            100.0 * each(probe.asked_elsewhere, probe.unasked)
+        );
         for violation in &run.violations {
             println!("seed {}: {violation}", run.seed);
         }
@@ -55,6 +86,70 @@ fn main() -> ExitCode {
     }
     let sound = runs.iter().all(|run| run.outcome == Outcome::Finished && run.violation_count == 0);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `None`: it is not about experiments.
+fn experiments(arguments: &[String]) -> Option<Result<ExitCode, String>> {
+    let (first, mut rest) = arguments.split_first()?;
+    let mut chosen: Vec<&Experiment> = ALL.iter().collect();
+    match first.as_str() {
+        "experiments" => {}
+        "experiment" => {
+            let number = next(&mut rest).and_then(|number| number.parse().ok());
+            chosen.retain(|experiment| Some(experiment.number) == number);
+            if chosen.is_empty() {
+                let known: Vec<_> = ALL.iter().map(|experiment| experiment.number.to_string()).collect();
+                return Some(Err(format!("which experiment? One of {}", known.join(", "))));
+            }
+        }
+        "plot" => return Some(draw(rest)),
+        _ => return None,
+    }
+    let mut setup = Setup { seeds: 10, small: false, jobs: 1 };
+    while let Some(option) = next(&mut rest) {
+        let mut number = || next(&mut rest).and_then(|value| value.parse().ok()).filter(|&number| number > 0);
+        let fits = match option.as_str() {
+            "--small" => {
+                setup.small = true;
+                Some(())
+            }
+            "--seeds" => number().map(|seeds| setup.seeds = seeds),
+            "--jobs" => number().map(|jobs| setup.jobs = jobs as usize),
+            _ => None,
+        };
+        if fits.is_none() {
+            return Some(Err(format!("{option}: no such option, or not such a value")));
+        }
+    }
+    let mut sound = true;
+    for experiment in chosen {
+        let rows = (experiment.run)(&setup);
+        print!("{}", table(experiment, &rows));
+        sound &= rows.iter().all(|row| row.verdict() != Verdict::Fails);
+    }
+    Some(Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+}
+
+/// Writes the pictures.
+fn draw(arguments: &[String]) -> Result<ExitCode, String> {
+    let (directory, small) = match arguments {
+        [out, directory] if out == "--out" => (directory, false),
+        [out, directory, small] if out == "--out" && small == "--small" => (directory, true),
+        _ => return Err("where to? --out DIRECTORY".into()),
+    };
+    let directory = std::path::Path::new(directory);
+    let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    for (name, svg) in plots(small) {
+        std::fs::write(directory.join(name), svg).map_err(failed)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn next<'a>(rest: &mut &'a [String]) -> Option<&'a String> {
+    let (first, others) = rest.split_first()?;
+    *rest = others;
+    Some(first)
 }
 
 struct Options {
@@ -67,6 +162,7 @@ struct Options {
     seed: u64,
     jobs: usize,
     ablation: Ablation,
+    checked: bool,
 }
 
 impl Options {
@@ -85,6 +181,7 @@ impl Options {
             seed: 1,
             jobs: 1,
             ablation: Ablation::default(),
+            checked: true,
         };
         for pair in rest.chunks(2) {
             let [option, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
@@ -104,6 +201,7 @@ impl Options {
                 "--without" => match value.as_str() {
                     "rarest-first" => options.ablation.random_picker = true,
                     "choker" => options.ablation.no_choker = true,
+                    "checker" => options.checked = false,
                     "endgame" => options.ablation.no_endgame = true,
                     _ => return Err(bad()),
                 },
@@ -124,6 +222,7 @@ impl Options {
             "poison" => scenario.nodes.iter_mut().skip(1).step_by(10).for_each(|node| node.poison = 0.5),
             _ => {}
         }
+        scenario.checked = self.checked;
         for node in &mut scenario.nodes {
             node.ablation = self.ablation;
         }

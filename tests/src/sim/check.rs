@@ -2,13 +2,13 @@
 //!
 //! It knows nothing of how the core decides. All rules are those that the peer at the other end could hold against us.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use client::torrent::Time;
 use client::wire::extension::ExtensionHandshake;
 use client::wire::{BlockRequest, Message};
-use torrent_format::{Bitfield, Info, PieceIndex};
+use torrent_format::{BLOCK_LENGTH, Bitfield, Info, PieceIndex};
 
 use super::event::NodeId;
 use super::link::{LinkId, Side};
@@ -86,9 +86,12 @@ impl fmt::Display for Violation {
 pub struct Checker {
     info: Info,
     fast: bool,
+    on: bool,
+    /// Those who lie by order of the scenario.
+    excused: BTreeSet<NodeId>,
     links: Vec<[View; 2]>,
-    /// For each node, how many peers are being asked for a block.
-    requesters: Vec<BTreeMap<BlockRequest, u32>>,
+    /// For each node, how many peers are being asked for each block.
+    requesters: Vec<Requesters>,
     violations: Vec<Violation>,
     count: u64,
 }
@@ -102,20 +105,84 @@ struct View {
     announced: bool,
     choking: bool,
     interested: bool,
-    allowed: BTreeSet<u32>,
+    allowed: Vec<u32>,
     // heard
     peer_has: Bitfield,
     peer_choking: bool,
-    peer_allowed: BTreeSet<u32>,
+    peer_allowed: Vec<u32>,
     peer_queue: u32,
     /// Our requests that the peer has yet to answer.
-    outstanding: BTreeSet<BlockRequest>,
+    outstanding: Blocks,
     /// Our requests that were taken back, or fell to a choke, and how often: the answers may be under way.
-    written_off: BTreeMap<BlockRequest, u32>,
+    written_off: Blocks,
     /// The peer's requests that we have yet to answer.
-    asked: BTreeSet<BlockRequest>,
+    asked: Blocks,
     /// The peer's requests that it took back, or that we took off our own queue: a reject may still be due.
-    unanswered: BTreeSet<BlockRequest>,
+    unanswered: Blocks,
+}
+
+/// Blocks, in no order: there are few, and most are taken away in the order in which they were put in.
+#[derive(Debug, Default)]
+struct Blocks(Vec<BlockRequest>);
+
+impl Blocks {
+    /// Puts it in once; `false`: it is in.
+    fn insert(&mut self, block: BlockRequest) -> bool {
+        let new = !self.0.contains(&block);
+        if new {
+            self.0.push(block);
+        }
+        new
+    }
+
+    /// Puts it in once more.
+    fn add(&mut self, block: BlockRequest) {
+        self.0.push(block);
+    }
+
+    /// Takes it out once; `false`: it is not in.
+    fn remove(&mut self, block: &BlockRequest) -> bool {
+        let at = self.0.iter().position(|other| other == block);
+        at.map(|at| self.0.remove(at)).is_some()
+    }
+}
+
+/// How many peers a node is asking for each block of the torrent.
+#[derive(Debug, Default)]
+struct Requesters {
+    /// By the block's number among all of the torrent; as long as it needs to be.
+    counts: Vec<u8>,
+    all: u64,
+}
+
+impl Requesters {
+    fn number(info: &Info, block: &BlockRequest) -> usize {
+        let per_piece = info.layout().piece_length().div_ceil(BLOCK_LENGTH) as usize;
+        block.index as usize * per_piece + (block.begin / BLOCK_LENGTH) as usize
+    }
+
+    /// One more; how many that makes.
+    fn add(&mut self, info: &Info, block: &BlockRequest) -> u32 {
+        let number = Self::number(info, block);
+        if self.counts.len() <= number {
+            self.counts.resize(number + 1, 0);
+        }
+        self.counts[number] += 1;
+        self.all += 1;
+        self.counts[number].into()
+    }
+
+    /// One fewer.
+    fn release(&mut self, info: &Info, block: &BlockRequest) {
+        if let Some(count @ 1..) = self.counts.get_mut(Self::number(info, block)) {
+            *count -= 1;
+            self.all -= 1;
+        }
+    }
+
+    fn any(&self, info: &Info, block: &BlockRequest) -> bool {
+        self.counts.get(Self::number(info, block)).is_some_and(|&count| count > 0)
+    }
 }
 
 impl View {
@@ -126,15 +193,15 @@ impl View {
             announced: false,
             choking: true,
             interested: false,
-            allowed: BTreeSet::new(),
+            allowed: Vec::new(),
             peer_has: Bitfield::none(pieces),
             peer_choking: true,
-            peer_allowed: BTreeSet::new(),
+            peer_allowed: Vec::new(),
             peer_queue: DEFAULT_REQUEST_QUEUE,
-            outstanding: BTreeSet::new(),
-            written_off: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            unanswered: BTreeSet::new(),
+            outstanding: Blocks::default(),
+            written_off: Blocks::default(),
+            asked: Blocks::default(),
+            unanswered: Blocks::default(),
         }
     }
 }
@@ -142,8 +209,27 @@ impl View {
 impl Checker {
     /// For a run with this many nodes.
     pub fn new(info: Info, nodes: usize, fast: bool) -> Self {
-        let requesters = vec![BTreeMap::new(); nodes];
-        Self { info, fast, links: Vec::new(), requesters, violations: Vec::new(), count: 0 }
+        let requesters = std::iter::repeat_with(Requesters::default).take(nodes).collect();
+        Self {
+            info,
+            fast,
+            on: true,
+            excused: BTreeSet::new(),
+            links: Vec::new(),
+            requesters,
+            violations: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// Watches nothing: only what the world itself finds is counted. For very large runs.
+    pub fn switch_off(&mut self) {
+        self.on = false;
+    }
+
+    /// This node lies about what it has, by order of the scenario.
+    pub fn excuse(&mut self, node: NodeId) {
+        self.excused.insert(node);
     }
 
     /// The first violations, in order.
@@ -156,8 +242,26 @@ impl Checker {
         self.count
     }
 
+    /// Blocks that this node waits for.
+    pub fn outstanding(&self, node: NodeId) -> u64 {
+        self.requesters[node].all
+    }
+
+    /// Whether requests of the other end wait for this end to send blocks.
+    pub fn is_waited_for(&self, link: LinkId, side: Side) -> bool {
+        self.links.get(link).is_some_and(|views| !views[side.index()].asked.0.is_empty())
+    }
+
+    /// Whether this node has asked anybody for this block.
+    pub fn is_asked(&self, node: NodeId, block: BlockRequest) -> bool {
+        self.requesters[node].any(&self.info, &block)
+    }
+
     /// A rule was broken.
     pub fn violate(&mut self, time: Time, node: NodeId, rule: Rule, detail: impl Into<String>) {
+        if rule == Rule::UnverifiedHave && self.excused.contains(&node) {
+            return;
+        }
         self.count += 1;
         if self.violations.len() < MAX_VIOLATIONS {
             self.violations.push(Violation { time, node, rule, detail: detail.into() });
@@ -166,27 +270,38 @@ impl Checker {
 
     /// The next link is being dialled.
     pub fn link(&mut self, dialler: NodeId, acceptor: NodeId) {
+        if !self.on {
+            return;
+        }
         let pieces = self.info.layout().piece_count();
         self.links.push([View::new(dialler, pieces), View::new(acceptor, pieces)]);
     }
 
     /// An end is open.
     pub fn opened(&mut self, link: LinkId, side: Side) {
-        self.links[link][side.index()].open = true;
+        if self.on {
+            self.links[link][side.index()].open = true;
+        }
     }
 
     /// An end is closed: what it has asked for is asked from nobody now.
     pub fn closed(&mut self, link: LinkId, side: Side) {
+        if !self.on {
+            return;
+        }
         let view = &mut self.links[link][side.index()];
         view.open = false;
         let requesters = &mut self.requesters[view.node];
-        for block in std::mem::take(&mut view.outstanding) {
-            release(requesters, block);
+        for block in std::mem::take(&mut view.outstanding).0 {
+            requesters.release(&self.info, &block);
         }
     }
 
     /// The torrent at this end sends a message. `books`: what its node holds.
     pub fn sent(&mut self, now: Time, link: LinkId, side: Side, message: &Message, books: &Books) {
+        if !self.on {
+            return;
+        }
         let node = self.links[link][side.index()].node;
         if let Err((rule, detail)) = self.check_sent(link, side, message, books) {
             self.violate(now, node, rule, detail);
@@ -212,7 +327,7 @@ impl Checker {
                 }
                 if choke && !self.fast {
                     // Without BEP 6 a choke silently drops every request.
-                    view.asked.clear();
+                    view.asked.0.clear();
                 }
             }
             Message::Interested | Message::NotInterested => {
@@ -250,12 +365,11 @@ impl Checker {
                 if !view.outstanding.insert(*block) {
                     return fail(Rule::UselessRequest, "asked this peer already");
                 }
-                let requested_by = requesters.entry(*block).or_insert(0);
-                *requested_by += 1;
+                let requested_by = requesters.add(info, block);
                 if books.holds(piece, block.begin) {
                     return fail(Rule::UselessRequest, "held already");
                 }
-                if *requested_by > MAX_REQUESTERS {
+                if requested_by > MAX_REQUESTERS {
                     return fail(Rule::TooManyRequesters, "asked from too many");
                 }
                 if !view.peer_has.has(piece) {
@@ -267,14 +381,14 @@ impl Checker {
                 if !view.interested {
                     return fail(Rule::RequestWithoutInterest, "not interested");
                 }
-                if view.outstanding.len() > view.peer_queue as usize {
+                if view.outstanding.0.len() > view.peer_queue as usize {
                     return fail(Rule::RequestQueueOverrun, "the peer's queue is full");
                 }
             }
             Message::Cancel(block) => {
                 if view.outstanding.remove(block) {
-                    release(requesters, *block);
-                    *view.written_off.entry(*block).or_insert(0) += 1;
+                    requesters.release(info, block);
+                    view.written_off.add(*block);
                 }
             }
             Message::Reject(block) => {
@@ -283,7 +397,7 @@ impl Checker {
                 }
             }
             Message::AllowedFast(index) => {
-                view.allowed.insert(*index);
+                view.allowed.push(*index);
             }
             Message::KeepAlive
             | Message::Port(_)
@@ -299,6 +413,9 @@ impl Checker {
 
     /// A message reaches the torrent at this end.
     pub fn delivered(&mut self, link: LinkId, side: Side, message: &Message) {
+        if !self.on {
+            return;
+        }
         let info = &self.info;
         let view = &mut self.links[link][side.index()];
         let requesters = &mut self.requesters[view.node];
@@ -306,9 +423,9 @@ impl Checker {
             Message::Choke => {
                 view.peer_choking = true;
                 if !self.fast {
-                    for block in std::mem::take(&mut view.outstanding) {
-                        release(requesters, block);
-                        *view.written_off.entry(block).or_insert(0) += 1;
+                    for block in std::mem::take(&mut view.outstanding).0 {
+                        requesters.release(info, &block);
+                        view.written_off.add(block);
                     }
                 }
             }
@@ -337,12 +454,12 @@ impl Checker {
             }
             Message::Reject(block) => {
                 // If both are open, the answer to the older one comes first.
-                if !take_one(&mut view.written_off, block) && view.outstanding.remove(block) {
-                    release(requesters, *block);
+                if !view.written_off.remove(block) && view.outstanding.remove(block) {
+                    requesters.release(info, block);
                 }
             }
             Message::AllowedFast(index) => {
-                view.peer_allowed.insert(*index);
+                view.peer_allowed.push(*index);
             }
             Message::Extended { id: 0, payload } => {
                 if let Ok(handshake) = ExtensionHandshake::decode(payload) {
@@ -364,6 +481,9 @@ impl Checker {
 
     /// The torrent at this end wants a block sent.
     pub fn block_queued(&mut self, now: Time, link: LinkId, side: Side, block: BlockRequest, books: &Books) {
+        if !self.on {
+            return;
+        }
         let view = &mut self.links[link][side.index()];
         let node = view.node;
         let asked = view.asked.remove(&block);
@@ -381,16 +501,21 @@ impl Checker {
 
     /// A block was taken off this end's queue again.
     pub fn block_dropped(&mut self, link: LinkId, side: Side, block: BlockRequest) {
-        self.links[link][side.index()].unanswered.insert(block);
+        if self.on {
+            self.links[link][side.index()].unanswered.insert(block);
+        }
     }
 
     /// A block reaches the torrent at this end.
     pub fn block_delivered(&mut self, now: Time, link: LinkId, side: Side, block: BlockRequest) {
+        if !self.on {
+            return;
+        }
         let view = &mut self.links[link][side.index()];
         let node = view.node;
         if view.outstanding.remove(&block) {
-            release(&mut self.requesters[node], block);
-        } else if !take_one(&mut view.written_off, &block) {
+            self.requesters[node].release(&self.info, &block);
+        } else if !view.written_off.remove(&block) {
             let sender = self.links[link][side.other().index()].node;
             self.violate(now, sender, Rule::UnaskedBlock, format!("came to node {node} unasked: {block:?}"));
         }
@@ -408,23 +533,6 @@ fn claimed(message: &Message, count: u32) -> Option<Bitfield> {
         Message::Bitfield(bytes) => Bitfield::from_wire(bytes, count),
         Message::HaveAll => Some(Bitfield::all(count)),
         _ => Some(Bitfield::none(count)),
-    }
-}
-
-/// One requester fewer.
-fn release(requesters: &mut BTreeMap<BlockRequest, u32>, block: BlockRequest) {
-    take_one(requesters, &block);
-}
-
-/// Takes one away, if there is any.
-fn take_one(counts: &mut BTreeMap<BlockRequest, u32>, block: &BlockRequest) -> bool {
-    match counts.get_mut(block) {
-        Some(1) => counts.remove(block).is_some(),
-        Some(count) => {
-            *count -= 1;
-            true
-        }
-        None => false,
     }
 }
 

@@ -33,6 +33,45 @@ pub fn granular(total: u64, piece_length: u32, seed_up: u64, peers: &[Peer]) -> 
     fluid.max(Duration::from_secs_f64(total as f64 / seed_up as f64 + startup))
 }
 
+/// When each of `peers` has everything if all were ideal tit-for-tat and the data a fluid: what a peer gives comes back to it, and what the
+/// seed gives, and with `stay` those who have finished, is shared alike. Nobody outruns fresh data: while the seed has not emitted every byte,
+/// nobody is faster than the seed.
+pub fn tit_for_tat(total: u64, seed_up: u64, peers: &[Peer], stay: bool) -> Vec<Duration> {
+    let (total, seed_up) = (total as f64, seed_up as f64);
+    let emitted_at = total / seed_up;
+    let mut lacks = vec![total; peers.len()];
+    let mut finished = vec![Duration::ZERO; peers.len()];
+    let (mut now, mut shared) = (0.0, seed_up);
+    loop {
+        let left: Vec<usize> = (0..peers.len()).filter(|&id| lacks[id] > 0.0).collect();
+        if left.is_empty() {
+            return finished;
+        }
+        let fresh = now < emitted_at;
+        let rate = |id: usize| {
+            let own = peers[id].up as f64 + shared / left.len() as f64;
+            let down = peers[id].down.map_or(own, |down| own.min(down as f64));
+            if fresh { down.min(seed_up) } else { down }
+        };
+        let first = left.iter().map(|&id| lacks[id] / rate(id)).fold(f64::INFINITY, f64::min);
+        let step = if fresh { first.min(emitted_at - now) } else { first };
+        let rates: Vec<f64> = left.iter().map(|&id| rate(id)).collect();
+        now += step;
+        for (&id, rate) in left.iter().zip(rates) {
+            lacks[id] -= rate * step;
+            // Who is within a byte of the end is there.
+            if lacks[id] < 1.0 {
+                lacks[id] = 0.0;
+                finished[id] = Duration::from_secs_f64(now);
+                shared += if stay { peers[id].up as f64 } else { 0.0 };
+            }
+        }
+        if fresh && emitted_at - now < 1e-9 {
+            now = emitted_at;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +103,19 @@ mod tests {
         assert_eq!(tenths(fluid(FILE, 40 * MBIT, &peers)), 5369);
         let groups: Vec<_> = [1, 3, 10].into_iter().flat_map(|mbit| equal(10, mbit)).collect();
         assert_eq!(tenths(fluid(FILE, 10 * MBIT, &groups)), 1074);
+    }
+
+    /// The worked example: ten peers each at 1, 3 and 10 Mbit/s.
+    #[test]
+    fn under_tit_for_tat_classes_finish_in_the_order_of_what_they_give() {
+        let peers: Vec<_> = [1, 3, 10].into_iter().flat_map(|mbit| equal(10, mbit)).collect();
+        let classes = |seed, stay| {
+            let times = tit_for_tat(FILE, seed * MBIT, &peers, stay);
+            [25, 15, 5].map(|id: usize| tenths(times[id]))
+        };
+        assert_eq!(classes(10, true), [537, 958, 1086]);
+        assert_eq!(classes(10, false), [537, 1559, 3119]);
+        assert_eq!(classes(2, true), [2684, 2684, 2861]);
     }
 
     #[test]

@@ -61,6 +61,14 @@ pub struct End {
     pub node: NodeId,
     /// How it stands.
     pub state: State,
+    /// Whether this end chokes the other.
+    pub choking: bool,
+    /// Whether this end has heard that the other is interested.
+    pub wanted: bool,
+    /// Payload that this end has sent, in bytes.
+    pub sent: u64,
+    /// Of that: while its node lacked something, and before anything had come back.
+    pub unrequited: u64,
     /// Blocks that wait for the uplink, each with its mark.
     pub queue: VecDeque<(BlockRequest, u64)>,
     /// Whether this end stands in its node's [`Uplink`].
@@ -78,6 +86,10 @@ impl End {
         Self {
             node,
             state: State::Pending,
+            choking: true,
+            wanted: false,
+            sent: 0,
+            unrequited: 0,
             queue: VecDeque::new(),
             lined_up: false,
             on_wire: None,

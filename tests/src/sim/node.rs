@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::time::Duration;
 
 use client::torrent::{PeerKey, Time, Torrent};
 use client::wire::BlockRequest;
 use torrent_format::merkle::Hash;
 use torrent_format::{BLOCK_LENGTH, Bitfield, Info, PeerId, PieceIndex};
 
+use super::behaviour::Behaviour;
 use super::event::NodeId;
+use super::idle::{self, Idle};
+use super::inbox::Inbox;
 use super::link::{LinkId, Side, Uplink};
 use super::scenario::{Holding, NodeSpec};
+use super::world::Strategist;
 
 /// Where every node listens, each at its own address.
 pub const PORT: u16 = 6881;
@@ -28,12 +33,20 @@ pub struct Node {
     /// Its rules, while it takes part.
     pub torrent: Option<Torrent>,
     /// Its open connections.
-    pub keys: BTreeMap<PeerKey, (LinkId, Side)>,
+    pub connections: Connections,
+    /// What it knows of its peers, if it has a strategy of its own.
+    pub strategist: Option<Strategist>,
+    /// `have`s on their way to it.
+    pub inbox: Inbox,
     /// Its uplink.
     pub uplink: Uplink,
+    /// Open connections whose other end is interested, and those of them that are unchoked.
+    pub wanted_by: [u32; 2],
+    /// What its uplink is at.
+    pub idle: Idle,
     /// When its downlink has taken in all that has reached it.
     pub downlink_free: Time,
-    /// When the heap next asks it for a timeout.
+    /// When the queue next asks it for a timeout.
     pub wake: Option<Time>,
     /// What it holds.
     pub books: Books,
@@ -41,12 +54,91 @@ pub struct Node {
     pub traffic: Traffic,
     /// When it had its last piece, if it began without.
     pub finished: Option<Time>,
+    /// When it had its first piece, if it began without any.
+    pub first_piece: Option<Time>,
+    /// When it was first unchoked by somebody to whom it had given something.
+    pub first_return: Option<Time>,
+    /// What it sent to free riders while it lacked something itself, in bytes.
+    pub leaked: u64,
+    /// Payload sent and received by each second of the run.
+    pub series: Vec<[u64; 2]>,
+    /// Peer ids that it has used up, and what had passed through it by then.
+    pub lives: u32,
+    /// See `lives`.
+    pub before: Traffic,
+    /// When it had kept all but a hundredth of what it lacked.
+    pub nearly: Option<Time>,
+    /// Payload kept, in bytes.
+    pub kept: u64,
+    /// Nothing gets out of it or into it any more.
+    pub black_hole: bool,
     /// When it joined.
     pub joined: Option<Time>,
     /// When it went.
     pub gone: Option<Time>,
     /// Whether it has been told to stop.
     pub stopping: bool,
+}
+
+/// One end of an open connection, as its node has it at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// By what name the torrent knows it.
+    pub key: PeerKey,
+    /// Which link.
+    pub link: LinkId,
+    /// Which end of it.
+    pub side: Side,
+    /// Of the link, one way.
+    pub latency: Duration,
+    /// Who is at the other end.
+    pub other: NodeId,
+    /// By what name the other's torrent knows it, once both ends are open.
+    pub there: Option<PeerKey>,
+}
+
+/// A node's open connections, by the place of their keys.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<Connection>>,
+    /// Those whose torrents have given their place to another already, and will say so next.
+    ousted: Vec<Connection>,
+}
+
+impl Connections {
+    /// A connection is open.
+    pub fn insert(&mut self, connection: Connection) {
+        let slot = connection.key.slot();
+        if self.slots.len() <= slot {
+            self.slots.resize(slot + 1, None);
+        }
+        self.ousted.extend(self.slots[slot].replace(connection));
+    }
+
+    /// A connection is closed.
+    pub fn remove(&mut self, key: PeerKey) {
+        if let Some(place) = self.slots.get_mut(key.slot()) {
+            place.take_if(|connection| connection.key == key);
+        }
+        self.ousted.retain(|connection| connection.key != key);
+    }
+
+    /// The connection of this key.
+    pub fn get(&self, key: PeerKey) -> Option<&Connection> {
+        let at_its_place = self.slots.get(key.slot()).and_then(Option::as_ref);
+        at_its_place.into_iter().chain(&self.ousted).find(|connection| connection.key == key)
+    }
+
+    /// The connection of this key.
+    pub fn get_mut(&mut self, key: PeerKey) -> Option<&mut Connection> {
+        let at_its_place = self.slots.get_mut(key.slot()).and_then(Option::as_mut);
+        at_its_place.into_iter().chain(&mut self.ousted).find(|connection| connection.key == key)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().flatten().chain(&self.ousted)
+    }
 }
 
 /// Payload in bytes, unless said otherwise.
@@ -92,23 +184,44 @@ impl Node {
     pub fn new(id: NodeId, spec: NodeSpec, info: &Info) -> Self {
         let books = Books::new(&spec.holding, info);
         let number = u32::try_from(id).expect("fewer nodes than addresses");
-        let mut random = *b"sim-00000000";
-        random[4..].copy_from_slice(format!("{number:08x}").as_bytes());
         Self {
             spec,
             addr: address(number),
-            peer_id: PeerId::azureus(*b"SR0100", random),
+            peer_id: peer_id(number, 0),
             torrent: None,
-            keys: BTreeMap::new(),
+            connections: Connections::default(),
+            strategist: None,
+            inbox: Inbox::default(),
             uplink: Uplink::default(),
+            wanted_by: [0; 2],
+            idle: Idle::default(),
             downlink_free: Time::default(),
             wake: None,
             books,
             traffic: Traffic::default(),
             finished: None,
+            first_piece: None,
+            nearly: None,
+            kept: 0,
+            black_hole: false,
+            first_return: None,
+            leaked: 0,
+            series: Vec::new(),
+            lives: 0,
+            before: Traffic::default(),
             joined: None,
             gone: None,
             stopping: false,
+        }
+    }
+
+    /// What its uplink is at now.
+    pub fn at(&self) -> idle::Uplink {
+        match self.wanted_by {
+            _ if self.uplink.serving.is_some() => idle::Uplink::Busy,
+            [0, _] => idle::Uplink::Unwanted,
+            [_, 0] => idle::Uplink::Choking,
+            _ => idle::Uplink::Unasked,
         }
     }
 
@@ -116,6 +229,42 @@ impl Node {
     pub fn is_poisoner(&self) -> bool {
         self.spec.poison > 0.0
     }
+
+    /// Whether others may drop or ban it for what it does.
+    pub fn may_be_punished(&self) -> bool {
+        self.is_poisoner() || self.spec.behaviour.lies()
+    }
+
+    /// Whether nobody waits for it to finish: it is of use to nobody, and nobody's business.
+    pub fn is_outlaw(&self) -> bool {
+        self.is_poisoner() || self.spec.behaviour != Behaviour::default()
+    }
+
+    /// It is gone and comes back under another name.
+    pub fn is_reborn(&mut self, info: &Info) {
+        self.lives += 1;
+        self.peer_id = peer_id(address_number(self.addr), self.lives);
+        let forgets = self.spec.behaviour.rejoins.is_some_and(|rejoins| rejoins.forgets);
+        self.traffic.spoilt += self.books.forget(info, forgets);
+        self.before = self.traffic;
+        self.gone = None;
+        self.stopping = false;
+        self.wake = None;
+    }
+}
+
+/// What a node calls itself in one of its lives.
+fn peer_id(number: u32, life: u32) -> PeerId {
+    let mut random = *b"sim-00000000";
+    random[4..].copy_from_slice(format!("{:08x}", number | life << 16).as_bytes());
+    PeerId::azureus(*b"SR0100", random)
+}
+
+/// The inverse of [`address`].
+fn address_number(addr: SocketAddr) -> u32 {
+    let SocketAddr::V4(addr) = addr else { return 0 };
+    let [_, middle, low, _] = addr.ip().octets();
+    u32::from_be_bytes([0, 0, middle, low])
 }
 
 /// 10.x.y.1: every node has a /24 of its own, so that nothing that counts by network takes two nodes for one.
@@ -145,6 +294,17 @@ impl Books {
     /// The verified pieces.
     pub fn verified(&self) -> &Bitfield {
         &self.verified
+    }
+
+    /// Throws away the parts, and with `all` the pieces too; how many bytes that are.
+    fn forget(&mut self, info: &Info, all: bool) -> u64 {
+        let before = self.gained(info);
+        self.parts.clear();
+        if all {
+            self.verified = Bitfield::none(info.layout().piece_count());
+            self.had = 0;
+        }
+        before - self.gained(info)
     }
 
     /// Bytes that it had when it joined.

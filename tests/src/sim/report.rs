@@ -1,16 +1,20 @@
 //! What a run came to, and tables of many.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use torrent_format::{Bitfield, Info};
 
+use super::behaviour::Behaviour;
 use super::check::{Checker, Violation};
 use super::event::{Log, NodeId};
+use super::idle::Share;
 use super::limits::{self, Peer};
+use super::link::{Link, Side};
 use super::node::{Node, Traffic};
 use super::scenario::{Holding, Scenario};
-use super::world::{SLICE, Tally};
+use super::world::{Probe, SLICE, Tally};
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,12 +64,25 @@ pub struct Report {
     pub wasted: u64,
     /// Bytes sent over the bytes that all uplinks could have sent, between 10 % and 90 % of the run.
     pub utilisation: f64,
-    /// The like in each twentieth of the run.
-    pub timeline: Vec<f64>,
+    /// What became of the rest of it from the start to the last finish.
+    pub idle: Share,
+    /// What regular looks at all nodes found.
+    pub probe: Probe,
+    /// The like in each twentieth of the run: use, and the rest.
+    pub timeline: Vec<(f64, Share)>,
     /// `choke` messages a minute and node.
     pub chokes: f64,
     /// Bytes of messages over bytes of payload.
     pub overhead: f64,
+    /// By second: slots that downloaders gave to their own class, and slots that they gave.
+    pub friends: Vec<[u32; 2]>,
+    /// By second: downloaders, and the largest number of them that lacked one piece only, and the same.
+    pub clubs: Vec<[u32; 2]>,
+    /// When the first seed went: how many others had the rarest piece.
+    pub rarest_at_departure: Option<u32>,
+    /// For each pair of nodes: payload, in bytes, that the first sent to the second while it lacked something itself and before anything
+    /// had come back. Only where the second is an outlaw.
+    pub unrequited: Vec<(NodeId, NodeId, u64)>,
     /// Who banned whom, in order.
     pub bans: Vec<(NodeId, NodeId)>,
     /// The first broken rules.
@@ -79,6 +96,26 @@ pub struct Report {
 /// A node, in the end.
 #[derive(Clone, Debug)]
 pub struct NodeReport {
+    /// Its class.
+    pub class: u8,
+    /// Its uplink, bytes a second.
+    pub up: u64,
+    /// Whether it began with everything.
+    pub seed: bool,
+    /// Whether it cheats.
+    pub outlaw: bool,
+    /// When it joined.
+    pub joined: Option<Duration>,
+    /// When it had its first piece, since the start.
+    pub first_piece: Option<Duration>,
+    /// When it was first unchoked by somebody to whom it had given something.
+    pub first_return: Option<Duration>,
+    /// When it had kept all but a hundredth of what it lacked.
+    pub nearly: Option<Duration>,
+    /// What it sent to free riders while it lacked something itself, in bytes.
+    pub leaked: u64,
+    /// Payload sent and received by each second of the run.
+    pub series: Vec<[u64; 2]>,
     /// When it finished, since the start, if it began without everything.
     pub finished: Option<Duration>,
     /// When it went.
@@ -89,19 +126,23 @@ pub struct NodeReport {
     pub traffic: Traffic,
 }
 
+/// What is left of a run, for its report.
+pub(super) struct Remains<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) info: &'a Info,
+    pub(super) nodes: &'a [Node],
+    pub(super) links: &'a [Link],
+    pub(super) tally: &'a Tally,
+    pub(super) checker: &'a Checker,
+    pub(super) log: &'a Log,
+}
+
 impl Report {
-    pub(super) fn new(
-        outcome: Outcome,
-        scenario: &Scenario,
-        info: &Info,
-        nodes: &[Node],
-        tally: &Tally,
-        checker: &Checker,
-        log: &Log,
-    ) -> Self {
+    pub(super) fn new(outcome: Outcome, remains: &Remains<'_>) -> Self {
+        let Remains { scenario, info, nodes, links, tally, checker, log } = *remains;
         let sum = |count: fn(&Node) -> u64| nodes.iter().map(count).sum::<u64>();
         let began_without =
-            || nodes.iter().filter(|node| node.spec.holding != Holding::Everything && !node.is_poisoner());
+            || nodes.iter().filter(|node| node.spec.holding != Holding::Everything && !node.is_outlaw());
         let times: Vec<_> = began_without()
             .filter_map(|node| Some((node.joined?, node.finished?)))
             .map(|(a, b)| b - a)
@@ -129,11 +170,18 @@ impl Report {
             useful: nodes.iter().map(|node| node.books.gained(info)).sum(),
             wasted: sum(|node| node.traffic.discarded + node.traffic.spoilt),
             utilisation: uplink_use(nodes, tally, span / 10, span * 9 / 10),
+            idle: tally.idle.shares(Duration::ZERO, span),
+            probe: tally.probe,
             timeline: (0..20)
-                .map(|part| uplink_use(nodes, tally, span * part / 20, span * (part + 1) / 20))
+                .map(|part| (span * part / 20, span * (part + 1) / 20))
+                .map(|(from, to)| (uplink_use(nodes, tally, from, to), tally.idle.shares(from, to)))
                 .collect(),
             chokes: sum(|node| node.traffic.chokes) as f64 / minutes,
             overhead: sum(|node| node.traffic.control) as f64 / tally.sent as f64,
+            friends: tally.friends.clone(),
+            clubs: tally.clubs.clone(),
+            rarest_at_departure: tally.rarest_at_departure,
+            unrequited: unrequited(nodes, links),
             bans: tally.bans.clone(),
             violations: checker.violations().to_vec(),
             violation_count: checker.count(),
@@ -172,6 +220,16 @@ impl Report {
 impl NodeReport {
     fn new(node: &Node) -> Self {
         Self {
+            class: node.spec.class,
+            up: node.spec.up,
+            seed: node.spec.holding == Holding::Everything,
+            outlaw: node.is_outlaw(),
+            joined: node.joined.map(|time| time.0),
+            first_piece: node.first_piece.map(|time| time.0),
+            first_return: node.first_return.map(|time| time.0),
+            nearly: node.nearly.map(|time| time.0),
+            leaked: node.leaked,
+            series: node.series.clone(),
             finished: node.finished.map(|time| time.0),
             gone: node.gone.map(|time| time.0),
             verified: node.books.verified().clone(),
@@ -185,6 +243,7 @@ fn limits_of(scenario: &Scenario) -> Option<(Duration, Duration)> {
         (scenario.nodes.iter()).filter(|node| node.holding == Holding::Everything).map(|node| node.up).sum();
     let peers: Vec<_> = (scenario.nodes.iter())
         .filter(|node| node.holding != Holding::Everything)
+        .filter(|node| node.poison == 0.0 && node.behaviour == Behaviour::default())
         .map(|node| Peer { up: node.up, down: node.down })
         .collect();
     if seed_up == 0 || peers.is_empty() {
@@ -192,6 +251,20 @@ fn limits_of(scenario: &Scenario) -> Option<(Duration, Duration)> {
     }
     let granular = limits::granular(scenario.total, scenario.piece_length, seed_up, &peers);
     Some((limits::fluid(scenario.total, seed_up, &peers), granular))
+}
+
+/// What was given to outlaws for nothing, over all connections of each pair.
+fn unrequited(nodes: &[Node], links: &[Link]) -> Vec<(NodeId, NodeId, u64)> {
+    let mut pairs = BTreeMap::new();
+    for link in links {
+        for side in [Side::Dialler, Side::Acceptor] {
+            let (end, other) = (link.end(side), link.end(side.other()).node);
+            if nodes[other].is_outlaw() && end.unrequited > 0 {
+                *pairs.entry((end.node, other)).or_insert(0) += end.unrequited;
+            }
+        }
+    }
+    pairs.into_iter().map(|((from, to), bytes)| (from, to, bytes)).collect()
 }
 
 /// Seconds between `from` and `to` at which the node took part.
@@ -224,7 +297,7 @@ type Column = (&'static str, usize, fn(&Report) -> Option<f64>);
 
 const MIB: f64 = 1_048_576.0;
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 14] = [
     ("last s", 1, |run| Some(run.last?.as_secs_f64())),
     ("mean s", 1, |run| Some(run.mean?.as_secs_f64())),
     ("E_F", 3, Report::fluid_efficiency),
@@ -234,6 +307,9 @@ const COLUMNS: [Column; 11] = [
     ("useful MiB", 1, |run| Some(run.useful as f64 / MIB)),
     ("wasted MiB", 2, |run| Some(run.wasted as f64 / MIB)),
     ("uplink %", 1, |run| Some(run.utilisation * 100.0)),
+    ("unwanted %", 1, |run| Some(run.idle.unwanted * 100.0)),
+    ("choking %", 1, |run| Some(run.idle.choking * 100.0)),
+    ("unasked %", 1, |run| Some(run.idle.unasked * 100.0)),
     ("chokes/min", 2, |run| Some(run.chokes)),
     ("overhead %", 2, |run| Some(run.overhead * 100.0)),
 ];

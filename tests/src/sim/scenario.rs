@@ -7,6 +7,7 @@ use client::torrent::{Ablation, Stay};
 use torrent_format::merkle::{Hash, Tree, root};
 use torrent_format::{Info, Layout};
 
+use super::behaviour::Behaviour;
 use super::node::leaf;
 
 /// One Mbit/s in bytes a second.
@@ -36,12 +37,38 @@ pub struct Scenario {
     pub fast: bool,
     /// Whether the torrent is one of v2 (BEP 52): its pieces are checked, and liars found, by leaves. Then a piece must be a power of two long.
     pub v2: bool,
+    /// Whether a [`super::Checker`] watches every step.
+    pub checked: bool,
+    /// Whether the run goes on until outlaws have everything too, those who send bad blocks apart.
+    pub waits_for_all: bool,
     /// How long a node hashes a piece.
     pub verify_time: Duration,
+    /// What goes wrong on the way.
+    pub fault: Option<Fault>,
     /// How long the run goes on after the last node has finished.
     pub tail: Duration,
     /// When the run is given up.
     pub deadline: Duration,
+}
+
+/// A node goes bad.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Fault {
+    /// Which.
+    pub node: usize,
+    /// When this share of all the bytes that were lacking has come.
+    pub at: f64,
+    /// How.
+    pub trouble: Trouble,
+}
+
+/// How a node goes bad. Its connections stay.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Trouble {
+    /// Its uplink has this share of its rate.
+    Throttled(f64),
+    /// What it sends and what is sent to it is lost.
+    BlackHole,
 }
 
 /// What a node has when it joins.
@@ -66,6 +93,8 @@ pub enum Leaving {
     AfterUploading(u64),
     /// With goodbye, once every piece is had by somebody who began without it.
     OnceSpread,
+    /// With goodbye, once every piece is had by two who began without it.
+    OnceTwofold,
     /// Without a word: connections break, the tracker hears nothing.
     CrashAt(Duration),
 }
@@ -87,6 +116,10 @@ pub struct NodeSpec {
     pub stay: Stay,
     /// When it goes.
     pub leaving: Leaving,
+    /// To which group it belongs, for the tables.
+    pub class: u8,
+    /// How it cheats, if it does.
+    pub behaviour: Behaviour,
     /// The share of blocks it sends that are bad, 0 to 1. Above 0 it is a poisoner: banning it is right.
     pub poison: f64,
     /// Policies switched off.
@@ -112,6 +145,8 @@ impl NodeSpec {
             holding: Holding::Nothing,
             stay: Stay::Seed { ratio: None, time: None },
             leaving: Leaving::Never,
+            class: 0,
+            behaviour: Behaviour::default(),
             poison: 0.0,
             ablation: Ablation::default(),
             max_peers: 80,
@@ -136,6 +171,9 @@ impl Scenario {
             tracker: true,
             fast: true,
             v2: false,
+            checked: true,
+            waits_for_all: false,
+            fault: None,
             verify_time: Duration::from_millis(1),
             tail: Duration::ZERO,
             deadline: Duration::from_secs(4 * 3600),

@@ -1,6 +1,8 @@
 //! The run: pops events, hands each to the torrent it concerns, does what the torrent then wants.
 
 mod network;
+mod probe;
+mod strategist;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,16 +12,23 @@ use client::torrent::{
     Action, Config, Event as News, PeerSource, Reason, Start, Time, Torrent, TrackerId, Verification,
     leaf_digest,
 };
+use client::wire::Message;
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
 use torrent_format::{Bitfield, Info, PieceIndex};
 use tracker::swarm::Swarms;
 
+use super::behaviour::Strategy;
 use super::check::{Checker, Rule};
-use super::event::{Event, Log, NodeId, Parcel, Queue};
+use super::event::{Event, LeavesRead, Log, NodeId, Parcel};
+use super::idle::Slices;
+use super::inbox::Have;
 use super::link::Link;
-use super::node::{Node, PORT};
-use super::report::{Outcome, Report};
+use super::node::{Connection, Node, PORT};
+use super::queue::Queue;
+use super::report::{Outcome, Remains, Report};
 use super::scenario::{Holding, Leaving, Scenario};
+pub use probe::Probe;
+pub use strategist::Strategist;
 
 /// The tracker's distance from the middle of the network.
 const TRACKER_LATENCY: Duration = Duration::from_micros(12_500);
@@ -52,6 +61,13 @@ pub struct World {
     swarms: Swarms,
     checker: Checker,
     tally: Tally,
+    /// How often [`Self::probe`] has looked.
+    probes: u32,
+    /// Whether somebody finished, joined or went since [`Self::is_finished`] was last asked.
+    changed: bool,
+    measure: Measure,
+    /// For [`Self::open_inbox`], so that it need not allocate.
+    haves: Vec<Have>,
 }
 
 /// What the world counts about all nodes together.
@@ -65,16 +81,54 @@ pub struct Tally {
     pub lost: u64,
     /// Bytes that left uplinks, by [`SLICE`].
     pub slices: Vec<u64>,
+    /// What uplinks were at while nodes took part.
+    pub idle: Slices,
+    /// What regular looks at all nodes found.
+    pub probe: Probe,
+    /// By second: slots that downloaders give to their own class, and slots that they give.
+    pub friends: Vec<[u32; 2]>,
+    /// By second: downloaders, and the largest number of them that lack one piece only, and the same.
+    pub clubs: Vec<[u32; 2]>,
+    /// When the first of those who began with everything went: how many others had the rarest piece.
+    pub rarest_at_departure: Option<u32>,
     /// Pieces that somebody has who began without them.
     pub spread: Bitfield,
+    /// Of these, pieces that two of them have.
+    pub twofold: Bitfield,
     /// What those who began with everything had sent when every piece was spread.
     pub sent_for_first_copy: Option<u64>,
+    /// Payload that was kept, and that was lacking at the start, by all, in bytes.
+    pub kept: u64,
+    /// See `kept`.
+    pub lacked: u64,
     /// Who banned whom.
     pub bans: Vec<(NodeId, NodeId)>,
     /// When a block was last kept, or a node joined.
     progress: Time,
     /// Timeouts at the moment `now`.
     timeouts: u32,
+}
+
+/// How long messages are on the wire.
+#[derive(Debug, Default)]
+struct Measure {
+    encoded: Vec<u8>,
+}
+
+impl Measure {
+    fn length(&mut self, message: &Message) -> u64 {
+        match message {
+            // Most of all messages: known without encoding them (BEP 3).
+            Message::Have(_) => 9,
+            Message::Request(_) | Message::Cancel(_) | Message::Reject(_) => 17,
+            Message::Choke | Message::Unchoke | Message::Interested | Message::NotInterested => 5,
+            _ => {
+                self.encoded.clear();
+                message.encode(&mut self.encoded);
+                self.encoded.len() as u64
+            }
+        }
+    }
 }
 
 impl Tally {
@@ -84,8 +138,16 @@ impl Tally {
             received: 0,
             lost: 0,
             slices: Vec::new(),
+            idle: Slices::new(SLICE),
+            probe: Probe::default(),
+            friends: Vec::new(),
+            clubs: Vec::new(),
+            rarest_at_departure: None,
             spread: Bitfield::none(pieces),
+            twofold: Bitfield::none(pieces),
             sent_for_first_copy: None,
+            kept: 0,
+            lacked: 0,
             bans: Vec::new(),
             progress: Time::default(),
             timeouts: 0,
@@ -108,15 +170,29 @@ impl World {
             }
         }
         queue.push(Time(EXPIRE_INTERVAL), Event::Expire);
+        let mut checker = Checker::new(info.clone(), nodes.len(), scenario.fast);
+        if !scenario.checked {
+            checker.switch_off();
+        }
+        for (id, _) in nodes.iter().enumerate().filter(|(_, node)| node.spec.behaviour.lies()) {
+            checker.excuse(id);
+        }
         Self {
             now: Time::default(),
             queue,
             log: Log::default(),
             by_ip: nodes.iter().enumerate().map(|(id, node)| (node.addr.ip(), id)).collect(),
             swarms: Swarms::new(rng.u64(..)),
-            checker: Checker::new(info.clone(), nodes.len(), scenario.fast),
-            tally: Tally::new(info.layout().piece_count()),
+            checker,
+            tally: Tally {
+                lacked: nodes.iter().map(|node| node.books.lacked()).sum(),
+                ..Tally::new(info.layout().piece_count())
+            },
             links: Vec::new(),
+            probes: 0,
+            changed: true,
+            measure: Measure::default(),
+            haves: Vec::new(),
             rng,
             nodes,
             info,
@@ -130,15 +206,20 @@ impl World {
         let outcome = loop {
             let Some((time, event)) = self.queue.pop() else { break self.stalled() };
             if time > Time(self.scenario.deadline) {
+                // What is under way counts in the books.
+                self.queue.push(time, event);
                 break Outcome::Deadline;
             }
             if time != self.now {
                 self.tally.timeouts = 0;
             }
             self.now = time;
+            if all_finished_at.is_none() {
+                self.probe();
+            }
             self.log.record(time, &event);
             self.handle(event);
-            if all_finished_at.is_none() && self.is_finished() {
+            if all_finished_at.is_none() && std::mem::take(&mut self.changed) && self.is_finished() {
                 all_finished_at = Some(self.now);
             }
             match all_finished_at {
@@ -150,18 +231,29 @@ impl World {
             }
         };
         self.check_books();
-        Report::new(outcome, &self.scenario, &self.info, &self.nodes, &self.tally, &self.checker, &self.log)
+        let remains = Remains {
+            scenario: &self.scenario,
+            info: &self.info,
+            nodes: &self.nodes,
+            links: &self.links,
+            tally: &self.tally,
+            checker: &self.checker,
+            log: &self.log,
+        };
+        Report::new(outcome, &remains)
     }
 
-    /// Whether all have everything, but those that are gone, and poisoners: these are of use to nobody, and nobody's business.
+    /// Whether all have everything, but those that are gone, and outlaws unless the scenario waits for them.
     fn is_finished(&self) -> bool {
         let done = |node: &Node| node.joined.is_some() && node.books.verified().is_all();
-        self.nodes.iter().all(|node| node.gone.is_some() || node.is_poisoner() || done(node))
+        let waits_for_all = self.scenario.waits_for_all;
+        let ignored = |node: &Node| node.is_poisoner() || (node.is_outlaw() && !waits_for_all);
+        self.nodes.iter().all(|node| node.gone.is_some() || ignored(node) || done(node))
     }
 
     fn somebody_waits(&self) -> bool {
         let waits = |node: &Node| node.torrent.is_some() && !node.books.verified().is_all();
-        self.nodes.iter().any(|node| waits(node) && !node.is_poisoner())
+        self.nodes.iter().any(|node| waits(node) && !node.is_outlaw())
     }
 
     /// Who lacks what, and whether those who are there could have helped.
@@ -190,7 +282,10 @@ impl World {
         match event {
             Event::Join(node) => self.join(node),
             Event::Crash(node) => self.depart(node),
+            Event::Rejoin(node) => self.rejoin(node),
+            Event::Beat(node) => self.beat(node),
             Event::Wake(node) => self.wake(node),
+            Event::Inbox(node) => self.inbox_due(node),
             Event::Dial(link) => self.dialled(link),
             Event::Accepted(link) => self.accepted(link),
             Event::DialFailed(node, addr) => {
@@ -200,8 +295,9 @@ impl World {
             Event::Arrive(link, side, parcel) => self.arrive(link, side, parcel),
             Event::Deliver(link, side, parcel) => self.deliver(link, side, parcel),
             Event::Verified(node, piece, digests) => self.verified(node, piece, digests),
-            Event::LeavesRead(node, key, request, leaves) => {
-                self.with(node, |torrent, now| torrent.handle_leaves(now, key, request, leaves));
+            Event::LeavesRead(node, read) => {
+                let LeavesRead { peer, request, leaves } = *read;
+                self.with(node, |torrent, now| torrent.handle_leaves(now, peer, request, leaves));
             }
             Event::InfoRead(node, raw) => self.info_read(node, &raw),
             Event::Announce(node, tracker, request) => self.announce(node, tracker, &request),
@@ -254,12 +350,31 @@ impl World {
             ablation: node.spec.ablation,
         };
         node.torrent = Some(Torrent::new(self.now, config, start));
-        node.joined = Some(self.now);
+        node.joined.get_or_insert(self.now);
+        self.changed = true;
+        node.idle.start(self.now);
+        if self.nodes[id].spec.behaviour.strategy != Strategy::Core {
+            self.start_strategy(id);
+        }
+        let node = &mut self.nodes[id];
+        if let Some(rejoins) = node.spec.behaviour.rejoins {
+            self.queue.push(self.now + rejoins.every, Event::Rejoin(id));
+        }
         self.tally.progress = self.now;
         self.with(id, |torrent, now| torrent.add_peers(now, PeerSource::Given, known));
     }
 
+    /// It breaks all connections and comes back at once, as somebody else.
+    fn rejoin(&mut self, id: NodeId) {
+        if self.nodes[id].torrent.is_some() {
+            self.depart(id);
+            self.nodes[id].is_reborn(&self.info);
+            self.join(id);
+        }
+    }
+
     fn wake(&mut self, id: NodeId) {
+        self.open_inbox(id);
         let node = &mut self.nodes[id];
         if node.wake != Some(self.now) {
             return;
@@ -275,11 +390,16 @@ impl World {
     }
 
     fn verified(&mut self, id: NodeId, piece: PieceIndex, digests: bool) {
+        self.open_inbox(id);
         let node = &mut self.nodes[id];
         if node.torrent.is_none() {
             return;
         }
         let Some(hashed) = node.books.hash(&self.info, piece) else {
+            // A former life asked for it.
+            if node.lives > 0 {
+                return;
+            }
             self.checker.violate(self.now, id, Rule::EarlyVerify, format!("{piece:?} is not whole"));
             return;
         };
@@ -292,8 +412,12 @@ impl World {
             node.traffic.spoilt += hashed.size;
             Verification::Bad(all())
         };
+        if hashed.good {
+            node.first_piece.get_or_insert(self.now);
+        }
         if hashed.good && node.books.verified().is_all() {
-            node.finished = Some(self.now);
+            node.finished.get_or_insert(self.now);
+            self.changed = true;
         }
         self.with(id, |torrent, now| torrent.handle_verified(now, piece, outcome));
         if hashed.good {
@@ -303,14 +427,23 @@ impl World {
 
     /// Somebody who began without this piece has it now.
     fn spread(&mut self, piece: PieceIndex) {
-        self.tally.spread.set(piece);
+        if !self.tally.spread.set(piece) {
+            self.tally.twofold.set(piece);
+        }
+        if self.tally.twofold.is_all() {
+            self.stop_those_that(Leaving::OnceTwofold);
+        }
         if !self.tally.spread.is_all() || self.tally.sent_for_first_copy.is_some() {
             return;
         }
         let seeds = self.nodes.iter().filter(|node| node.spec.holding == Holding::Everything);
         self.tally.sent_for_first_copy = Some(seeds.map(|node| node.traffic.sent).sum());
+        self.stop_those_that(Leaving::OnceSpread);
+    }
+
+    fn stop_those_that(&mut self, leaving: Leaving) {
         for id in 0..self.nodes.len() {
-            if self.nodes[id].spec.leaving == Leaving::OnceSpread {
+            if self.nodes[id].spec.leaving == leaving && self.nodes[id].torrent.is_some() {
                 self.stop(id);
             }
         }
@@ -343,6 +476,7 @@ impl World {
             self.perform(id, action);
         }
         self.serve(id);
+        self.watch(id);
         let node = &mut self.nodes[id];
         let Some(torrent) = &node.torrent else { return };
         if node.stopping && torrent.is_stopped() {
@@ -360,14 +494,19 @@ impl World {
         match action {
             Action::Connect(addr, _) => self.connect(id, addr),
             Action::Disconnect(key, reason) => {
-                let Some((link, side)) = self.link_of(id, key, "disconnect") else { return };
+                let Some(connection) = self.connection(id, key, "disconnect") else { return };
+                let Connection { link, side, other, .. } = connection;
                 if matches!(reason, Reason::Misbehaved(_) | Reason::Banned) {
-                    let other = self.links[link].end(side.other()).node;
                     self.punished(id, other, &reason.to_string());
                 }
                 self.close(link, side);
             }
-            Action::Send(key, message) => self.send(id, key, message),
+            Action::Send(key, message) => {
+                let pieces = self.info.layout().piece_count();
+                if let Some(message) = self.nodes[id].spec.behaviour.tamper(message, pieces) {
+                    self.send(id, key, message);
+                }
+            }
             Action::SendBlock(key, block) => self.send_block(id, key, block),
             Action::DropBlock(key, block) => self.drop_block(id, key, block),
             Action::Verify { piece, digests } => {
@@ -386,7 +525,7 @@ impl World {
             }
             Action::ReadLeaves { peer, request, file: _, first, count } => {
                 let leaves = self.nodes[id].books.leaves(&self.info, first..first + u64::from(count));
-                let event = Event::LeavesRead(id, peer, request, leaves);
+                let event = Event::LeavesRead(id, Box::new(LeavesRead { peer, request, leaves }));
                 self.queue.push(self.now + self.scenario.verify_time, event);
             }
             Action::Info(info) => {
@@ -414,7 +553,7 @@ impl World {
     }
 
     fn punished(&mut self, id: NodeId, other: NodeId, how: &str) {
-        if !self.nodes[other].is_poisoner() {
+        if !self.nodes[other].may_be_punished() {
             self.checker.violate(self.now, id, Rule::HonestPeerPunished, format!("node {other}: {how}"));
         }
     }
@@ -433,12 +572,34 @@ impl World {
             return;
         }
         self.check_node(id);
-        let open: Vec<_> = self.nodes[id].keys.values().copied().collect();
+        if self.nodes[id].spec.holding == Holding::Everything && self.tally.rarest_at_departure.is_none() {
+            self.tally.rarest_at_departure = Some(self.rarest_without(id));
+        }
+        let open: Vec<_> = self.nodes[id].connections.iter().map(|open| (open.link, open.side)).collect();
         for (link, side) in open {
             self.close(link, side);
         }
+        self.end_watch(id);
         self.nodes[id].torrent = None;
         self.nodes[id].gone = Some(self.now);
+        self.changed = true;
+    }
+
+    /// How many others have the piece that fewest of them have.
+    fn rarest_without(&self, id: NodeId) -> u32 {
+        let others =
+            || self.nodes.iter().enumerate().filter(|&(other, node)| other != id && node.torrent.is_some());
+        let holders = |piece| others().filter(|(_, node)| node.books.verified().has(piece)).count() as u32;
+        self.info.layout().pieces().map(holders).min().unwrap_or(0)
+    }
+
+    /// Books what is still open of what a node's uplink was at.
+    fn end_watch(&mut self, id: NodeId) {
+        let node = &self.nodes[id];
+        if node.torrent.is_some() {
+            let (what, since) = node.idle.current();
+            self.tally.idle.book(what, node.spec.up, since, self.now);
+        }
     }
 
     // -- the books at the end
@@ -447,11 +608,15 @@ impl World {
     fn check_node(&mut self, id: NodeId) {
         let node = &self.nodes[id];
         let Some(torrent) = &node.torrent else { return };
-        let (stats, traffic) = (torrent.stats(self.now), node.traffic);
+        let (stats, traffic, before) = (torrent.stats(self.now), node.traffic, node.before);
         let wasted = traffic.discarded + traffic.spoilt;
         let gained = node.books.gained(&self.info);
         let said = (stats.uploaded, stats.downloaded, stats.wasted);
-        let seen = (traffic.sent, traffic.received, wasted);
+        let seen = (
+            traffic.sent - before.sent,
+            traffic.received - before.received,
+            wasted - before.discarded - before.spoilt,
+        );
         if traffic.received != gained + wasted {
             let detail = format!("received {}, gained {gained}, wasted {wasted}", traffic.received);
             self.checker.violate(self.now, id, Rule::BytesNotConserved, detail);
@@ -465,6 +630,7 @@ impl World {
     /// What was sent has come, or met a closed connection, or is under way.
     fn check_books(&mut self) {
         for id in 0..self.nodes.len() {
+            self.end_watch(id);
             self.check_node(id);
         }
         let mut under_way = 0;

@@ -7,9 +7,10 @@ use client::wire::{BlockRequest, Capabilities, Message};
 
 use super::super::check::Rule;
 use super::super::event::{Event, NodeId, Parcel};
-use super::super::link::{Link, LinkId, Side, State, transfer_time};
-use super::super::node::PORT;
-use super::super::scenario::{Leaving, Scenario};
+use super::super::inbox::{Have, PATIENCE};
+use super::super::link::{End, Link, LinkId, Side, State, transfer_time};
+use super::super::node::{Connection, PORT};
+use super::super::scenario::{Leaving, Scenario, Trouble};
 use super::{SLICE, World};
 
 impl World {
@@ -75,10 +76,25 @@ impl World {
         };
         let now = self.now;
         match self.nodes[dialler].torrent.as_mut().map(|torrent| torrent.handle_connected(now, peer)) {
-            Some(Ok(key)) => self.open(id, Side::Dialler, key),
+            Some(Ok(key)) => {
+                self.open(id, Side::Dialler, key);
+                self.introduce(id);
+            }
             Some(Err(_)) | None => self.close(id, Side::Dialler),
         }
         self.drain(dialler);
+    }
+
+    /// Both ends are open, unless the acceptor has closed again: each learns what the other calls the connection.
+    fn introduce(&mut self, id: LinkId) {
+        let ends = [Side::Dialler, Side::Acceptor]
+            .map(|side| (self.links[id].end(side).node, self.links[id].end(side).key()));
+        let [(dialler, Some(a)), (acceptor, Some(b))] = ends else { return };
+        for (node, key, there) in [(dialler, a, b), (acceptor, b, a)] {
+            if let Some(connection) = self.nodes[node].connections.get_mut(key) {
+                connection.there = Some(there);
+            }
+        }
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -88,6 +104,12 @@ impl World {
 
     pub(super) fn arrive(&mut self, id: LinkId, to: Side, parcel: Parcel) {
         let link = &mut self.links[id];
+        if [to, to.other()].iter().any(|&side| self.nodes[link.end(side).node].black_hole) {
+            if let Parcel::Block { block, .. } = parcel {
+                self.tally.lost += u64::from(block.length);
+            }
+            return;
+        }
         let node = &mut self.nodes[link.end(to).node];
         let mut at = self.now.max(link.end(to).last_delivery);
         if let (Parcel::Block { block, .. }, Some(rate)) = (&parcel, node.spec.down) {
@@ -103,24 +125,78 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, id: LinkId, to: Side, parcel: Parcel) {
-        let end = self.links[id].end(to);
-        let node = end.node;
-        let Some(key) = end.key() else {
+        let node = self.links[id].end(to).node;
+        self.open_inbox(node);
+        let Some(key) = self.links[id].end(to).key() else {
             if let Parcel::Block { block, .. } = parcel {
                 self.tally.lost += u64::from(block.length);
             }
             return;
         };
         match parcel {
-            Parcel::Message(message) => {
-                self.checker.delivered(id, to, &message);
-                self.with(node, |torrent, now| torrent.handle_message(now, key, message));
-            }
+            Parcel::Have(index) => self.message(id, to, key, Message::Have(index)),
+            Parcel::Request(block) => self.message(id, to, key, Message::Request(block)),
+            Parcel::Short(kind, block) => self.message(id, to, key, kind.message(block)),
+            Parcel::Message(message) => self.message(id, to, key, *message),
             Parcel::Block { block, mark } => self.block_delivered(id, to, key, block, mark),
             Parcel::Close => {
                 self.forget(id, to);
                 self.with(node, |torrent, now| torrent.handle_disconnected(now, key));
             }
+        }
+    }
+
+    fn message(&mut self, id: LinkId, to: Side, key: PeerKey, message: Message) {
+        self.checker.delivered(id, to, &message);
+        if matches!(message, Message::Interested | Message::NotInterested) {
+            self.regard(id, to, |end| end.wanted = message == Message::Interested);
+        }
+        let end = self.links[id].end(to);
+        if message == Message::Unchoke && end.sent > 0 {
+            self.nodes[end.node].first_return.get_or_insert(self.now);
+        }
+        let node = end.node;
+        if !self.strategist_takes(node, key, &message) {
+            self.with(node, |torrent, now| torrent.handle_message(now, key, message));
+        }
+    }
+
+    /// Hands a node the `have`s that have come by now. They come before whatever else happens to it.
+    pub(super) fn open_inbox(&mut self, id: NodeId) {
+        let mut haves = std::mem::take(&mut self.haves);
+        self.nodes[id].inbox.take(self.now, &mut haves);
+        let any = !haves.is_empty();
+        for have in haves.drain(..) {
+            let node = &mut self.nodes[id];
+            let (key, link) = have.from;
+            let connection = node.connections.get(key).filter(|connection| connection.link == link);
+            let (Some(torrent), Some(connection)) = (&mut node.torrent, connection) else { continue };
+            let message = Message::Have(have.index);
+            if let Some(strategist) = &mut node.strategist {
+                strategist.heard_have(key);
+            }
+            self.log.have(id, key, have.index);
+            self.checker.delivered(connection.link, connection.side, &message);
+            torrent.handle_message(self.now, key, message);
+        }
+        self.haves = haves;
+        if any {
+            self.drain(id);
+        }
+        let inbox = &mut self.nodes[id].inbox;
+        if let Some(deadline) = inbox.deadline()
+            && inbox.due.is_none_or(|due| due > deadline)
+        {
+            inbox.due = Some(deadline);
+            self.queue.push(deadline, Event::Inbox(id));
+        }
+    }
+
+    /// The moment that was named for a node's inbox has come.
+    pub(super) fn inbox_due(&mut self, id: NodeId) {
+        if self.nodes[id].inbox.due == Some(self.now) {
+            self.nodes[id].inbox.due = None;
+            self.open_inbox(id);
         }
     }
 
@@ -136,7 +212,7 @@ impl World {
             Verdict::Keep => {
                 let piece = self.info.layout().check_block(block.index, block.begin, block.length);
                 if piece.is_some_and(|exact| node.books.keep(&self.info, exact.piece, block, mark)) {
-                    self.tally.progress = self.now;
+                    self.kept(receiver, length);
                 } else {
                     self.checker.violate(self.now, receiver, Rule::KeptTwice, format!("{block:?}"));
                 }
@@ -146,8 +222,30 @@ impl World {
         self.drain(receiver);
     }
 
+    /// A node has kept so many bytes more.
+    fn kept(&mut self, id: NodeId, length: u64) {
+        self.tally.progress = self.now;
+        let node = &mut self.nodes[id];
+        node.kept += length;
+        if node.nearly.is_none() && node.kept >= node.books.lacked() - node.books.lacked() / 100 {
+            node.nearly = Some(self.now);
+        }
+        self.tally.kept += length;
+        if let Some(fault) = self.scenario.fault
+            && self.tally.kept as f64 >= fault.at * self.tally.lacked as f64
+        {
+            self.scenario.fault = None;
+            let node = &mut self.nodes[fault.node];
+            match fault.trouble {
+                Trouble::Throttled(share) => node.spec.up = ((node.spec.up as f64 * share) as u64).max(1),
+                Trouble::BlackHole => node.black_hole = true,
+            }
+        }
+    }
+
     pub(super) fn uplink_free(&mut self, id: NodeId) {
         let Some((link_id, side)) = self.nodes[id].uplink.serving.take() else { return };
+        self.open_inbox(id);
         let link = &mut self.links[link_id];
         let at = self.now + link.latency;
         let end = link.end_mut(side);
@@ -162,8 +260,17 @@ impl World {
             }
             self.tally.slices[slice] += length;
             self.queue.push(at, Event::Arrive(link_id, side.other(), Parcel::Block { block, mark }));
-            for message in behind {
-                self.queue.push(at, Event::Arrive(link_id, side.other(), Parcel::Message(message)));
+            let back = link.end(side.other());
+            let (paid, other) = (back.sent > 0, back.node);
+            let lacking = !self.nodes[id].books.verified().is_all();
+            let end = link.end_mut(side);
+            end.sent += length;
+            if lacking && !paid {
+                end.unrequited += length;
+            }
+            let leak = lacking && self.nodes[other].spec.behaviour.free_rider;
+            if leak {
+                self.nodes[id].leaked += length;
             }
             let node = &mut self.nodes[id];
             node.traffic.sent += length;
@@ -172,6 +279,12 @@ impl World {
                 end.lined_up = true;
                 node.uplink.line.push_back((link_id, side));
             }
+            if let Some(connection) = node.connections.get(key).copied() {
+                behind.into_iter().for_each(|message| self.dispatch(id, connection, message));
+            }
+            if leak {
+                self.probe_leak(id);
+            }
             self.with(id, |torrent, now| torrent.handle_block_sent(now, key, block));
             let node = &self.nodes[id];
             if matches!(node.spec.leaving, Leaving::AfterUploading(limit) if node.traffic.sent >= limit) {
@@ -179,28 +292,50 @@ impl World {
             }
         }
         self.serve(id);
+        self.watch(id);
     }
 
     pub(super) fn send(&mut self, id: NodeId, key: PeerKey, message: Message) {
-        let Some((link_id, side)) = self.link_of(id, key, "send") else { return };
+        let Some(connection) = self.connection(id, key, "send") else { return };
+        let (link, side) = (connection.link, connection.side);
         let node = &mut self.nodes[id];
-        let mut encoded = Vec::new();
-        message.encode(&mut encoded);
-        node.traffic.control += encoded.len() as u64;
+        node.traffic.control += self.measure.length(&message);
         node.traffic.chokes += u64::from(message == Message::Choke);
-        self.checker.sent(self.now, link_id, side, &message, &node.books);
-        let link = &mut self.links[link_id];
-        let at = self.now + link.latency;
-        let end = link.end_mut(side);
-        if end.on_wire.is_some() {
-            end.behind.push(message);
+        self.checker.sent(self.now, link, side, &message, &node.books);
+        if matches!(message, Message::Choke | Message::Unchoke) {
+            self.regard(link, side, |end| end.choking = message == Message::Choke);
+        }
+        if self.nodes[id].uplink.serving == Some((link, side)) {
+            self.links[link].end_mut(side).behind.push(message);
         } else {
-            self.queue.push(at, Event::Arrive(link_id, side.other(), Parcel::Message(message)));
+            self.dispatch(id, connection, message);
+        }
+    }
+
+    /// Puts a message on its way.
+    fn dispatch(&mut self, id: NodeId, connection: Connection, message: Message) {
+        let Connection { link, side, latency, other, there, .. } = connection;
+        let at = self.now + latency;
+        if self.nodes[other].black_hole || self.nodes[id].black_hole {
+            return;
+        }
+        match (message, there) {
+            // Behind a slow downlink it must keep its place among the blocks.
+            (Message::Have(index), Some(there)) if self.nodes[other].spec.down.is_none() => {
+                let inbox = &mut self.nodes[other].inbox;
+                inbox.push(Have { at, from: (there, link), index });
+                if inbox.due.is_none() {
+                    let deadline = at + PATIENCE;
+                    inbox.due = Some(deadline);
+                    self.queue.push(deadline, Event::Inbox(other));
+                }
+            }
+            (message, _) => self.queue.push(at, Event::Arrive(link, side.other(), message.into())),
         }
     }
 
     pub(super) fn send_block(&mut self, id: NodeId, key: PeerKey, block: BlockRequest) {
-        let Some((link, side)) = self.link_of(id, key, "send a block") else { return };
+        let Some(Connection { link, side, .. }) = self.connection(id, key, "send a block") else { return };
         let node = &mut self.nodes[id];
         self.checker.block_queued(self.now, link, side, block, &node.books);
         let poisoned = node.is_poisoner() && self.rng.f64() < node.spec.poison;
@@ -215,7 +350,7 @@ impl World {
     }
 
     pub(super) fn drop_block(&mut self, id: NodeId, key: PeerKey, block: BlockRequest) {
-        let Some((link, side)) = self.link_of(id, key, "drop a block") else { return };
+        let Some(Connection { link, side, .. }) = self.connection(id, key, "drop a block") else { return };
         let end = self.links[link].end_mut(side);
         if let Some(position) = end.queue.iter().position(|&(queued, _)| queued == block) {
             end.queue.remove(position);
@@ -245,25 +380,44 @@ impl World {
         }
     }
 
-    pub(super) fn link_of(&mut self, id: NodeId, key: PeerKey, what: &str) -> Option<(LinkId, Side)> {
-        let link = self.nodes[id].keys.get(&key).copied();
-        if link.is_none() {
-            self.checker.violate(
-                self.now,
-                id,
-                Rule::UnknownPeer,
-                format!("{what}: {key:?} is not connected"),
-            );
+    /// The link that a torrent means by this key.
+    pub(super) fn connection(&mut self, id: NodeId, key: PeerKey, what: &str) -> Option<Connection> {
+        let connection = self.nodes[id].connections.get(key).copied();
+        if connection.is_none() {
+            let detail = format!("{what}: {key:?} is not connected");
+            self.checker.violate(self.now, id, Rule::UnknownPeer, detail);
         }
-        link
+        connection
+    }
+
+    /// What an end thinks of the other changes.
+    fn regard(&mut self, link: LinkId, side: Side, change: impl FnOnce(&mut End)) {
+        let end = self.links[link].end_mut(side);
+        let count = |end: &End| [end.wanted, end.wanted && !end.choking].map(u32::from);
+        let before = count(end);
+        change(end);
+        let after = count(end);
+        let wanted_by = &mut self.nodes[end.node].wanted_by;
+        for kind in 0..wanted_by.len() {
+            wanted_by[kind] = wanted_by[kind] + after[kind] - before[kind];
+        }
+    }
+
+    /// Books what a node's uplink was at, if that has changed.
+    pub(super) fn watch(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id];
+        let at = node.at();
+        if let Some((was, since)) = node.idle.turn(self.now, at) {
+            self.tally.idle.book(was, node.spec.up, since, self.now);
+        }
     }
 
     fn open(&mut self, link: LinkId, side: Side, key: PeerKey) {
+        let (latency, other) = (self.links[link].latency, self.links[link].end(side.other()).node);
         let end = self.links[link].end_mut(side);
         end.state = State::Open(key);
-        let node = end.node;
-        let before = self.nodes[node].keys.insert(key, (link, side));
-        assert!(before.is_none(), "node {node}: {key:?} was used twice");
+        let node = &mut self.nodes[end.node];
+        node.connections.insert(Connection { key, link, side, latency, other, there: None });
         self.checker.opened(link, side);
     }
 
@@ -277,9 +431,11 @@ impl World {
     fn forget(&mut self, link: LinkId, side: Side) {
         let end = self.links[link].end_mut(side);
         if let Some(key) = end.key() {
-            self.nodes[end.node].keys.remove(&key);
+            self.regard(link, side, |end| end.wanted = false);
+            let end = self.links[link].end_mut(side);
+            self.nodes[end.node].connections.remove(key);
             self.checker.closed(link, side);
         }
-        end.close();
+        self.links[link].end_mut(side).close();
     }
 }
