@@ -7,6 +7,7 @@ pub mod bencode;
 pub mod binary;
 pub mod content;
 pub mod fake_tracker;
+pub mod fluid;
 pub mod foreign;
 pub mod fuzz;
 pub mod http;

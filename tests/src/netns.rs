@@ -25,9 +25,29 @@ pub struct Network {
 pub struct Host {
     namespace: Arc<Namespace>,
     address: Ipv4Addr,
+    number: u32,
     // The bridge stays as long as someone is plugged into it.
-    _hub: Arc<Namespace>,
+    hub: Arc<Namespace>,
 }
+
+/// What a host has sent and received, in bytes of whole Ethernet frames: what came through its uplink and its downlink, not what was
+/// dropped before them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    /// By the host.
+    pub sent: u64,
+    /// By the host.
+    pub received: u64,
+}
+
+/// What waits in a shaper's queue at most, in time at its rate.
+const QUEUE: &str = "50ms";
+
+/// Ticks a second of the slowest kernels: a shaper that wakes up late must be allowed to catch up.
+const TICKS: u64 = 250;
+
+/// Two of the largest Ethernet frames, in bytes.
+const TWO_FRAMES: u64 = 2 * 1514;
 
 #[derive(Debug)]
 struct Namespace(String);
@@ -67,13 +87,34 @@ impl Network {
         // Addresses far apart: no peer should look like a neighbour of another.
         let address = Ipv4Addr::new(198, 18 + (number % 2) as u8, (number / 2) as u8, 10);
         let namespace = Namespace::new()?;
-        let port = format!("port{number}");
+        let port = port(number);
         self.hub.ip(["link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &namespace.0])?;
         self.hub.ip(["link", "set", &port, "master", "br0", "up"])?;
         namespace.ip(["address", "add", &format!("{address}/15"), "dev", "eth0"])?;
         namespace.ip(["link", "set", "lo", "up"])?;
         namespace.ip(["link", "set", "eth0", "up"])?;
-        Ok(Host { namespace: Arc::new(namespace), address, _hub: Arc::clone(&self.hub) })
+        Ok(Host { namespace: Arc::new(namespace), address, number, hub: Arc::clone(&self.hub) })
+    }
+
+    /// What every host has sent and received so far, all at one moment, in the order of [`Self::host`]'s calls.
+    ///
+    /// # Panics
+    /// If the kernel does not tell.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        let table =
+            self.hub.run(|| std::fs::read_to_string("/proc/thread-self/net/dev").expect("Linux has /proc"));
+        let mut traffic = vec![Traffic::default(); self.hosts.load(Ordering::Relaxed) as usize];
+        for line in table.lines() {
+            // `port3: RECEIVED-BYTES 7 more, SENT-BYTES 7 more`, as the bridge sees it.
+            let Some((name, numbers)) = line.trim().split_once(':') else { continue };
+            let number = name.strip_prefix(PORT).and_then(|number| number.parse::<usize>().ok());
+            let numbers: Vec<u64> =
+                numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            if let (Some(number), [sent, _, _, _, _, _, _, _, received, ..]) = (number, &numbers[..]) {
+                traffic[number - 1] = Traffic { sent: *sent, received: *received };
+            }
+        }
+        traffic
     }
 }
 
@@ -103,13 +144,61 @@ impl Host {
         check(&mut tc).unwrap_or_else(|problem| panic!("{problem}"));
     }
 
+    /// Limits what it sends and what it receives, in bits a second, each by a token bucket of its own with a queue of 50 ms, and
+    /// has every frame be one packet: without that the kernel would hand packets of up to 64 KiB through the buckets. May be called
+    /// again, with other rates.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn shape(&self, up: u64, down: u64) {
+        for (namespace, interface, rate) in
+            [(&self.namespace, "eth0".into(), up), (&self.hub, port(self.number), down)]
+        {
+            let (rate, burst) = (rate.to_string(), (rate / 8 / TICKS).max(TWO_FRAMES).to_string());
+            let mut tc = Command::new(require::find("tc").unwrap_or_else(|| "tc".into()));
+            tc.args(["-netns", &namespace.0, "qdisc", "replace", "dev", &interface, "root", "tbf"]);
+            tc.args(["rate", &rate, "burst", &burst, "latency", QUEUE]);
+            check(&mut tc)
+                .and_then(|()| {
+                    namespace.ip([
+                        "link",
+                        "set",
+                        "dev",
+                        &interface,
+                        "gso_max_segs",
+                        "1",
+                        "gso_max_size",
+                        "1514",
+                    ])
+                })
+                .unwrap_or_else(|problem| panic!("{problem}"));
+        }
+    }
+
+    /// Has its TCP use this congestion control from now on.
+    ///
+    /// # Panics
+    /// If the kernel does not have it.
+    pub fn set_congestion_control(&self, name: &str) {
+        // By route: the sysctl of a namespace takes only what the machine allows to unprivileged sockets.
+        let address = self.address.to_string();
+        let route = ["198.18.0.0/15", "dev", "eth0", "proto", "kernel", "scope", "link", "src", &address];
+        let set = ["route", "replace"].into_iter().chain(route).chain(["congctl", name]);
+        self.namespace.ip(set).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
     /// Runs `work` on a thread whose sockets are this host's.
     ///
     /// # Panics
     /// If `work` does, or the namespace can't be entered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let namespace =
-            File::open(format!("/run/netns/{}", self.namespace.0)).expect("the namespace is there");
+        self.namespace.run(work)
+    }
+}
+
+impl Namespace {
+    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.0)).expect("the namespace is there");
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 rustix::thread::move_into_link_name_space(
@@ -122,13 +211,11 @@ impl Host {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
-}
 
-impl Namespace {
     fn new() -> Result<Self, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sprat-test-{}-{number}", std::process::id());
+        let name = format!("{}{number}", namespace_prefix());
         check(ip().args(["netns", "add", &name]))?;
         Ok(Self(name))
     }
@@ -143,6 +230,19 @@ impl Drop for Namespace {
         // The name goes; the namespace itself with the last process in it, which its owner kills.
         let _ = ip().args(["netns", "delete", &self.0]).output();
     }
+}
+
+/// How the names of all namespaces begin that this process makes.
+pub fn namespace_prefix() -> String {
+    format!("sprat-test-{}-", std::process::id())
+}
+
+/// How the bridge's interfaces are called, before their numbers.
+const PORT: &str = "port";
+
+/// The bridge's interface to a host.
+fn port(number: u32) -> String {
+    format!("{PORT}{number}")
 }
 
 fn ip() -> Command {

@@ -134,6 +134,11 @@ impl Process {
         self.locked().lines.clone()
     }
 
+    /// Shows what it wrote so far, without a copy.
+    pub fn look<T>(&self, probe: impl FnOnce(&[Line]) -> T) -> T {
+        probe(&self.locked().lines)
+    }
+
     /// Waits until `probe`, which is shown all lines so far whenever there are new ones, gives something.
     ///
     /// # Panics

@@ -1,0 +1,29 @@
+//! aria2c. It has the last piece when it runs the script for that occasion.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Job, Role, data, done_script};
+
+pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
+    let mut command = job.host.command(program);
+    command.args([
+        "--no-conf",
+        "--enable-color=false",
+        "--summary-interval=0",
+        "--show-console-readout=false",
+    ]);
+    command.args(["--enable-dht=false", "--enable-dht6=false", "--disable-ipv6=true"]);
+    command.args(["--bt-enable-lpd=false", "--enable-peer-exchange=false"]);
+    command.args(["--listen-port=6881", "--file-allocation=none", "--allow-overwrite=true"]);
+    // A ratio of 0 is no limit: it seeds until it is killed.
+    command.args(["--seed-ratio=0.0", "--follow-torrent=mem"]);
+    if job.role == Role::Seeder {
+        command.arg("--check-integrity=true");
+    }
+    command.arg(format!("--interface={}", job.host.address()));
+    command.arg(format!("--on-bt-download-complete={}", done_script(job.work).display()));
+    command.arg(format!("--dir={}", data(job.work).display()));
+    command.arg(format!("--torrent-file={}", job.torrent.display()));
+    command
+}
