@@ -38,6 +38,11 @@ impl Limiter {
         Self { schedule }
     }
 
+    /// Whether there is a limit at all.
+    pub fn is_limited(&self) -> bool {
+        self.schedule.is_some()
+    }
+
     /// Waits until these bytes may go. Dropped before that, it has taken nothing.
     pub async fn take(&self, bytes: u32) {
         let Some(schedule) = &self.schedule else { return };

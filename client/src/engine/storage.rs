@@ -5,6 +5,7 @@ mod barrier;
 mod beneath;
 mod check;
 mod decide;
+mod direct;
 mod files;
 mod hashing;
 mod journal;
@@ -33,6 +34,7 @@ use torrent_format::merkle::Hash;
 use torrent_format::{Bitfield, Block, Info, PieceIndex};
 
 use self::barrier::Request;
+pub use self::direct::{Direct, SendError};
 use self::files::Place;
 use self::shared::Shared;
 use super::buffer::{Buffer, BufferPool};
@@ -264,7 +266,8 @@ impl Storage {
         }
         let wake = {
             let mut pieces = shared.pieces.lock().unwrap();
-            !shared.has_failed() && pieces.insert(&shared.info, block.piece, block.number(), data)
+            let early = !shared.queue.wants_company();
+            !shared.has_failed() && pieces.insert(&shared.info, block.piece, block.number(), data, early)
         };
         if wake {
             shared.queue.advance(block.piece);
@@ -320,6 +323,12 @@ impl Storage {
     /// If the piece is not there, or its file was changed, cut short, replaced or removed since, or can't be read.
     pub fn read_blocking(&self, part: BlockRequest, out: &mut Vec<u8>) -> Result<(), StorageError> {
         self.inner.shared.serve(part, out)
+    }
+
+    /// Where the kernel can send a part of a piece from, without a copy and without waiting for a disk; `None` if it has to be read
+    /// ([`Self::read_blocking`]). Never blocks.
+    pub fn direct(&self, part: BlockRequest) -> Option<Direct> {
+        self.inner.shared.direct(part)
     }
 
     /// Everything verified so far is durable, recorded, and whole files have their names, when this returns.

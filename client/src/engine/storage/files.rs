@@ -49,6 +49,9 @@ pub(super) struct Files {
     spill: PathBuf,
     states: Mutex<Vec<State>>,
     open: Mutex<OpenFiles>,
+    /// One a file, held while it is written to. The kernel lets only one thread at a time write to a file, and whoever waits for that
+    /// there keeps a core busy with waiting.
+    writing: Vec<Mutex<()>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,8 @@ impl Files {
         let state = State { place: Place::Nowhere, identity: None, whole: None };
         let mut states = vec![state; entries.len()];
         states.push(State { place: Place::Spill, ..state });
-        Self { root, entries, spill, states: Mutex::new(states), open: Mutex::default() }
+        let writing = states.iter().map(|_| Mutex::default()).collect();
+        Self { root, entries, spill, states: Mutex::new(states), open: Mutex::default(), writing }
     }
 
     pub(super) fn root(&self) -> &Beneath {
@@ -189,12 +193,30 @@ impl Files {
         Ok(((now.size, now.modified) != (whole.size, whole.modified)).then_some(now))
     }
 
+    /// The file that holds a span, if it is open and the one that was verified, and where in it the span begins.
+    pub(super) fn unchanged(&self, span: FileSpan) -> Option<(Arc<File>, u64)> {
+        let state = self.lock(span.file);
+        let holder = self.holder(span.file);
+        let file = self.open.lock().unwrap().find(holder)?;
+        if let Some(whole) = state.whole {
+            let now = rustix::fs::fstat(&file).ok()?;
+            // What they are called and how wide they are differs between platforms.
+            #[allow(clippy::unnecessary_cast)]
+            let now = (now.st_size as u64, (now.st_mtime as i64, now.st_mtime_nsec as i64));
+            if now != (whole.size, whole.modified) {
+                return None;
+            }
+        }
+        Some((file, self.offset(span, holder)))
+    }
+
     /// Writes a run of bytes into a file that is not whole. Padding goes nowhere.
     pub(super) fn write(&self, span: FileSpan, slices: &mut [IoSlice<'_>]) -> Result<(), StorageError> {
         if self.place(span.file) == Place::Pad {
             return Ok(());
         }
         let (file, holder) = self.handle(span.file)?;
+        let _writing = self.writing[holder].lock().unwrap();
         write_all(&file, slices, self.offset(span, holder))
             .map_err(|error| failure("can't write", self.path(span.file, self.place(span.file)))(error))
     }

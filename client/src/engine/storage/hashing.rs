@@ -1,6 +1,6 @@
 //! The hashes of a piece, v1 and v2 from the same bytes: of blocks as they come ([`PieceHasher`]), or read in order ([`hash_piece`]).
 
-use torrent_format::hash::{Sha1State, leaf_hashes, sha256_each, zeros_each};
+use torrent_format::hash::{Sha1State, leaf_hashes, sha256_each, update_each, zeros_each};
 use torrent_format::merkle::Hash;
 use torrent_format::metainfo::PieceHashes;
 use torrent_format::{BLOCK_LENGTH, Info, PieceIndex};
@@ -37,20 +37,45 @@ impl PieceHasher {
     }
 
     /// Takes on these blocks, by their numbers. [`Self::in_order`]: they follow what was hashed before.
+    #[cfg(test)]
     pub(super) fn update(&mut self, blocks: &[(u32, &[u8])]) {
-        if let Some(v1) = &mut self.v1 {
-            blocks.iter().for_each(|(_, bytes)| v1.update(bytes));
+        Self::update_each(vec![(self, blocks)]);
+    }
+
+    /// Takes on blocks of several pieces, by their numbers, side by side. [`Self::in_order`]: they follow what was hashed before.
+    pub(super) fn update_each<B: AsRef<[u8]>>(mut pieces: Vec<(&mut Self, &[(u32, B)])>) {
+        let most = pieces.iter().map(|(_, blocks)| blocks.len()).max().unwrap_or(0);
+        for turn in 0..most {
+            let (mut states, mut parts) =
+                (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
+            for (hasher, blocks) in &mut pieces {
+                if let (Some(v1), Some((_, bytes))) = (&mut hasher.v1, blocks.get(turn)) {
+                    states.push(std::mem::take(v1));
+                    parts.push(bytes.as_ref());
+                }
+            }
+            update_each(&mut states, &parts);
+            let mut states = states.into_iter();
+            for (hasher, _) in pieces.iter_mut().filter(|(_, blocks)| turn < blocks.len()) {
+                if let Some(v1) = &mut hasher.v1 {
+                    *v1 = states.next().expect("as many as were taken");
+                }
+            }
         }
-        let unknown = |&&(number, _): &&(u32, &[u8])| self.leaves.get(number as usize) == Some(&None);
-        let (numbers, parts): (Vec<u32>, Vec<&[u8]>) = blocks
-            .iter()
-            .filter(unknown)
-            .map(|&(number, bytes)| (number, &bytes[..bytes.len().min(self.payload_from(number))]))
-            .unzip();
+        let (mut at, mut parts) = (Vec::new(), Vec::new());
+        for (index, (hasher, blocks)) in pieces.iter().enumerate() {
+            for (number, bytes) in *blocks {
+                let (number, bytes) = (*number, bytes.as_ref());
+                if hasher.leaves.get(number as usize) == Some(&None) {
+                    at.push((index, number as usize));
+                    parts.push(&bytes[..bytes.len().min(hasher.payload_from(number))]);
+                }
+            }
+        }
         let mut leaves = Vec::with_capacity(parts.len());
         sha256_each(&parts, &mut leaves);
-        for (number, leaf) in numbers.into_iter().zip(leaves) {
-            self.leaves[number as usize] = Some(leaf);
+        for ((index, number), leaf) in at.into_iter().zip(leaves) {
+            pieces[index].0.leaves[number] = Some(leaf);
         }
     }
 

@@ -225,6 +225,7 @@ impl<'a> Opening<'a> {
         };
         let (requests, from_handle) = std_mpsc::channel();
         let (running, ended) = watch::channel(());
+        let company = worker::company(self.info, &rest.pool);
         let shared = Arc::new(Shared {
             whole: Mutex::new((0..decisions.len()).map(whole).collect()),
             ledger: Mutex::new(Ledger::new(self.layout, &survey.have, durable, &unfinished)),
@@ -232,7 +233,7 @@ impl<'a> Opening<'a> {
             files: self.files,
             seeding,
             pool: rest.pool,
-            queue: Queue::default(),
+            queue: Queue::new(company),
             writing: RwLock::new(()),
             pieces: Mutex::default(),
             records: Mutex::new(records),

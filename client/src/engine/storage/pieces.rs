@@ -109,8 +109,16 @@ pub(super) enum Evict {
 }
 
 impl Pieces {
-    /// Takes a block in. True if the piece's worker is to be woken. A block that is there already is dropped.
-    pub(super) fn insert(&mut self, info: &Info, piece: PieceIndex, number: u32, data: Buffer) -> bool {
+    /// Takes a block in. True if the piece's worker is to be woken: `early`, as soon as it has a run of blocks; else [`Self::verify`] will.
+    /// A block that is there already is dropped.
+    pub(super) fn insert(
+        &mut self,
+        info: &Info,
+        piece: PieceIndex,
+        number: u32,
+        data: Buffer,
+        early: bool,
+    ) -> bool {
         let assembly = self.assemblies.entry(piece).or_insert_with(|| {
             self.next_age += 1;
             self.by_age.insert(self.next_age, piece);
@@ -120,7 +128,7 @@ impl Pieces {
         *slot = Slot::Held(Arc::new(data));
         assembly.arrived += 1;
         assembly.count_ready();
-        (assembly.is_complete() || assembly.unhashed() >= HASH_RUN) && assembly.claim()
+        early && (assembly.is_complete() || assembly.unhashed() >= HASH_RUN) && assembly.claim()
     }
 
     /// The driver wants the verdict. True if the piece's worker is to be woken; `None` if blocks are missing.
@@ -431,8 +439,8 @@ mod tests {
         let mut woken = Vec::new();
         for &number in numbers {
             let mut data = pool.take(BLOCK_LENGTH).await;
-            data.bytes_mut().resize(B, number as u8);
-            woken.push(pieces.insert(info, piece, number, data));
+            data.bytes_mut().fill(number as u8);
+            woken.push(pieces.insert(info, piece, number, data, true));
         }
         woken
     }
@@ -450,7 +458,7 @@ mod tests {
     fn hash(pieces: &mut Pieces, piece: PieceIndex, mut hasher: PieceHasher, blocks: Vec<(u32, Content)>) {
         for (number, content) in &blocks {
             let Content::Held(bytes) = content else { panic!("nothing was evicted") };
-            hasher.update(&[(*number, bytes)]);
+            hasher.update(&[(*number, &bytes[..])]);
         }
         pieces.hashed(piece, hasher, &blocks);
     }

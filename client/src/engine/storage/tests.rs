@@ -1,6 +1,7 @@
 //! Storage as its driver sees it, on real files.
 
 mod adopting;
+mod direct;
 mod faults;
 mod resuming;
 mod seeding;
@@ -184,7 +185,7 @@ impl Opened {
 
     async fn write(&self, block: Block, bytes: &[u8]) {
         let mut buffer = patiently(self.pool.take(block.length)).await;
-        buffer.bytes_mut().extend_from_slice(bytes);
+        buffer.bytes_mut().copy_from_slice(bytes);
         self.storage.write(block, buffer);
     }
 

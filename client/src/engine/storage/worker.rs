@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha1::{Digest, Sha1};
-use torrent_format::hash::Sha256State;
+use torrent_format::hash::{Kernel, Sha256State, kernel};
 use torrent_format::metainfo::{PieceCheck, PieceHashes};
-use torrent_format::{BLOCK_LENGTH, PieceIndex};
+use torrent_format::{BLOCK_LENGTH, Info, PieceIndex};
 
 use super::barrier::{Request, SYNC_BYTES};
 use super::hashing::{PieceHasher, hash_piece};
@@ -16,7 +16,7 @@ use super::pieces::{Content, Evict, Finished, Step};
 use super::queue::Job;
 use super::shared::Shared;
 use super::{StorageError, StorageEvent};
-use crate::engine::buffer::Buffer;
+use crate::engine::buffer::{Buffer, BufferPool};
 use crate::torrent::{Verification, leaf_digest};
 
 /// The share of the pool that is kept free, as a divisor: below it, blocks are pushed out until twice as much is free.
@@ -25,7 +25,10 @@ const KEEP_FREE: usize = 4;
 /// The run that is worth a write of its own, in bytes: shorter ones cost a spinning disk more in seeks than in writing.
 const GOOD_RUN: usize = 512 * 1024;
 
-/// Blocks that go through the hasher together, so that their leaves are hashed side by side; few enough to stay in the CPU's cache, and
+/// Fewer pieces than these are not worth waiting for: the CPU's own instructions hash them as fast one by one.
+const MIN_COMPANY: usize = 6;
+
+/// Blocks of a piece that go through the hasher together, so that their leaves are hashed side by side; few enough to stay in the CPU's cache, and
 /// to be read back into memory that the pool does not count.
 const HASH_AT_ONCE: usize = 16;
 
@@ -34,7 +37,7 @@ pub(super) fn run(shared: &Shared) {
     while let Some(job) = shared.queue.next() {
         let (done, look_again) = match job {
             // What it held while relief was given may be the very thing that could be pushed out now.
-            Job::Advance(piece) => (advance(shared, piece), true),
+            Job::Advance(pieces) => (advance(shared, pieces), true),
             Job::Relieve => (relieve(shared), shared.queue.relieved()),
         };
         if let Err(error) = done {
@@ -46,10 +49,25 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
+/// How many pieces of a torrent are best hashed together: as many as the CPU takes at a time, as long as they fill no more than half of
+/// the pool while they wait for each other. v2 alone hashes the blocks of one piece together.
+pub(super) fn company(info: &Info, pool: &BufferPool) -> usize {
+    let lanes = match kernel() {
+        Kernel::Avx512 => 16,
+        Kernel::Avx2 => 8,
+        _ => 1,
+    };
+    let room = pool.capacity() / 2 / info.layout().piece_length() as usize;
+    if info.version().has_v1() && room >= MIN_COMPANY { lanes.min(room) } else { 1 }
+}
+
 /// Asks for relief if the pool runs low and there is something to push out.
 pub(super) fn relieve_if_short(shared: &Shared) {
-    if shared.pool.available() < shared.pool.capacity() / KEEP_FREE && shortfall(shared) > 0 {
-        shared.queue.relieve();
+    if shared.pool.available() < shared.pool.capacity() / KEEP_FREE {
+        shared.queue.hurry();
+        if shortfall(shared) > 0 {
+            shared.queue.relieve();
+        }
     }
 }
 
@@ -62,33 +80,47 @@ fn shortfall(shared: &Shared) -> usize {
     (2 * shared.pool.capacity() / KEEP_FREE).saturating_sub(shared.pool.available() + pieces.leaving())
 }
 
-fn advance(shared: &Shared, piece: PieceIndex) -> Result<(), StorageError> {
-    loop {
-        let step = shared.pieces.lock().unwrap().step(piece);
-        match step {
-            Step::Hash(hasher, blocks) => hash(shared, piece, hasher, &blocks)?,
-            Step::Finish(finished) => return finish(shared, piece, finished),
-            Step::Idle => return Ok(()),
+fn advance(shared: &Shared, mut pieces: Vec<PieceIndex>) -> Result<(), StorageError> {
+    while !pieces.is_empty() {
+        let steps: Vec<Step> = {
+            let mut table = shared.pieces.lock().unwrap();
+            pieces.iter().map(|&piece| table.step(piece)).collect()
+        };
+        let mut unhashed = Vec::new();
+        for (piece, step) in pieces.drain(..).zip(steps) {
+            match step {
+                Step::Hash(hasher, blocks) => unhashed.push((piece, hasher, blocks)),
+                Step::Finish(finished) => finish(shared, piece, finished)?,
+                Step::Idle => {}
+            }
         }
+        pieces.extend(unhashed.iter().map(|(piece, ..)| *piece));
+        hash(shared, unhashed)?;
     }
+    Ok(())
 }
 
-fn hash(
-    shared: &Shared,
-    piece: PieceIndex,
-    mut hasher: PieceHasher,
-    blocks: &[(u32, Content)],
-) -> Result<(), StorageError> {
-    for some in blocks.chunks(HASH_AT_ONCE) {
-        let bytes: Vec<Cow<'_, [u8]>> = some
-            .iter()
-            .map(|(number, content)| bytes_of(shared, piece, *number, content))
-            .collect::<Result<_, _>>()?;
-        let parts: Vec<(u32, &[u8])> =
-            some.iter().zip(&bytes).map(|((number, _), bytes)| (*number, &**bytes)).collect();
-        hasher.update(&parts);
+/// Blocks of a piece, and what hashes them.
+type Unhashed = (PieceIndex, PieceHasher, Vec<(u32, Content)>);
+
+fn hash(shared: &Shared, unhashed: Vec<Unhashed>) -> Result<(), StorageError> {
+    let most = unhashed.iter().map(|(.., blocks)| blocks.len()).max().unwrap_or(0);
+    let (mut hashers, mut rest) = (Vec::with_capacity(unhashed.len()), Vec::with_capacity(unhashed.len()));
+    for (piece, hasher, blocks) in unhashed {
+        hashers.push(hasher);
+        rest.push((piece, blocks));
     }
-    shared.pieces.lock().unwrap().hashed(piece, hasher, blocks);
+    for start in (0..most).step_by(HASH_AT_ONCE) {
+        let mut bytes = Vec::with_capacity(rest.len());
+        for (piece, blocks) in &rest {
+            bytes.push(bytes_of_each(shared, *piece, blocks.iter().skip(start).take(HASH_AT_ONCE))?);
+        }
+        PieceHasher::update_each(hashers.iter_mut().zip(bytes.iter().map(Vec::as_slice)).collect());
+    }
+    let mut table = shared.pieces.lock().unwrap();
+    for ((piece, blocks), hasher) in rest.into_iter().zip(hashers) {
+        table.hashed(piece, hasher, &blocks);
+    }
     Ok(())
 }
 
@@ -193,6 +225,17 @@ pub(super) fn block_digest(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(*digest.first_chunk().expect("20 is more than 8"))
 }
 
+/// A block's number and its bytes.
+type Numbered<'a> = (u32, Cow<'a, [u8]>);
+
+fn bytes_of_each<'a>(
+    shared: &Shared,
+    piece: PieceIndex,
+    blocks: impl Iterator<Item = &'a (u32, Content)>,
+) -> Result<Vec<Numbered<'a>>, StorageError> {
+    blocks.map(|(number, content)| Ok((*number, bytes_of(shared, piece, *number, content)?))).collect()
+}
+
 fn bytes_of<'a>(
     shared: &Shared,
     piece: PieceIndex,
@@ -251,7 +294,7 @@ fn push_out(shared: &Shared, piece: PieceIndex, which: Evict, wanted: usize) -> 
     loop {
         let step = shared.pieces.lock().unwrap().hash_step(piece);
         let Some(Step::Hash(hasher, blocks)) = step else { break };
-        hash(shared, piece, hasher, &blocks)?;
+        hash(shared, vec![(piece, hasher, blocks)])?;
     }
     let _writing = shared.writing.read().unwrap();
     let pinned = shared.blocks_in_whole_files(piece);

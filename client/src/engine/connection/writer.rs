@@ -1,0 +1,298 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how much is taken on at a time for a peer depends on how fast it takes it"
+)]
+//! What goes to a peer. Messages first; blocks by the kernel straight from their file where it has them in memory, else read off the
+//! network threads.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{End, Link, Outbox, PeerEvent, STALLED};
+use crate::engine::storage::{Direct, SendError, Storage};
+use crate::torrent::PeerKey;
+use crate::wire::BlockRequest;
+use crate::wire::message::{BLOCK_HEADER_LENGTH, encode_block_header};
+
+/// Bytes that are taken on for one peer at a time: enough to be worth a hop to another thread, if they have to be read.
+const MAX_BATCH: u32 = 128 * 1024;
+
+/// The same where the kernel sends from the file, for peers that take so much within [`SWIFT`]: they cost no memory, only the
+/// chance to take them back.
+const MAX_DIRECT_BATCH: u32 = 512 * 1024;
+
+/// A batch that leaves within this time may be followed by a larger one; else by the smallest, since what was taken on can't be taken
+/// back, and holds up messages.
+const BRISK: Duration = Duration::from_millis(60);
+
+/// A batch that leaves within this time may be followed by one of up to [`MAX_DIRECT_BATCH`].
+const SWIFT: Duration = Duration::from_millis(5);
+
+/// The bytes a second that a peer must take: what is being sent to it may hold memory too. The slowest lines are several times as fast.
+pub(super) const MIN_RATE: u64 = 1024;
+
+/// Unsent bytes that the kernel may hold: what waits there can't be taken back, and is shared out among all connections, where one piece at
+/// a time would do more good. On a fast line a batch, for fewer system calls.
+const MIN_UNSENT: u32 = 16 * 1024;
+
+pub(super) struct Writer<'a> {
+    stream: &'a TcpStream,
+    outbox: &'a Outbox,
+    /// Bytes of blocks to be sent together: 0 (one block) to [`MAX_DIRECT_BATCH`].
+    batch: u32,
+    /// What the kernel has been told to hold at most.
+    unsent: u32,
+    /// The last batch had to be read, and so will the next, probably: memory for it is taken beforehand.
+    copies: bool,
+    key: PeerKey,
+    link: &'a Link,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(stream: &'a TcpStream, outbox: &'a Outbox, key: PeerKey, link: &'a Link) -> Self {
+        limit_unsent(stream, MIN_UNSENT);
+        Self { stream, outbox, batch: 0, unsent: MIN_UNSENT, copies: true, key, link }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Infallible, End> {
+        loop {
+            let bytes = self.outbox.next_bytes(self.batch.min(self.link.upload.portion()));
+            if bytes == 0 {
+                self.send_messages().await?;
+                // What was put in since `next_bytes` looked has left a note, so this returns at once.
+                self.outbox.filled().await;
+                continue;
+            }
+            let memory = self.turn(bytes).await?;
+            let blocks = self.outbox.take_blocks(bytes);
+            let left = blocks.iter().map(|block| block.length).sum();
+            // Some may have been taken back meanwhile.
+            self.link.upload.give_back(bytes.saturating_sub(left));
+            if !blocks.is_empty() {
+                let start = Instant::now();
+                self.send_blocks(blocks, memory).await?;
+                self.adapt(left, start.elapsed());
+            }
+        }
+    }
+
+    /// Waits until that many bytes of payload may go, and, if they will be read, for memory. Messages go on meanwhile.
+    async fn turn(&self, bytes: u32) -> Result<Option<SemaphorePermit<'a>>, End> {
+        let link = self.link;
+        let turn = async {
+            let memory = if self.copies { Some(self.memory(bytes).await?) } else { None };
+            link.upload.take(bytes).await;
+            Ok(memory)
+        };
+        tokio::pin!(turn);
+        loop {
+            tokio::select! {
+                biased;
+                memory = &mut turn => return memory,
+                () = self.outbox.filled() => self.send_messages().await?,
+            }
+        }
+    }
+
+    async fn memory(&self, bytes: u32) -> Result<SemaphorePermit<'a>, End> {
+        self.link.upload_memory.acquire_many(bytes).await.map_err(|_| End::Ended)
+    }
+
+    /// How much to take on next, after so many bytes took so long.
+    fn adapt(&mut self, bytes: u32, took: Duration) {
+        let most = if took < SWIFT && !self.copies { MAX_DIRECT_BATCH } else { MAX_BATCH };
+        self.batch = if took < BRISK { (bytes.max(MIN_UNSENT) * 2).min(most) } else { 0 };
+        let unsent = if self.batch >= MAX_BATCH { self.batch } else { MIN_UNSENT };
+        if std::mem::replace(&mut self.unsent, unsent) != unsent {
+            limit_unsent(self.stream, unsent);
+        }
+    }
+
+    async fn send_messages(&self) -> Result<(), End> {
+        let messages = self.outbox.take_messages();
+        let mut parts = [IoSlice::new(&messages)];
+        self.write_all(&mut parts, VecDeque::new()).await
+    }
+
+    async fn send_blocks(
+        &mut self,
+        mut blocks: Vec<BlockRequest>,
+        memory: Option<SemaphorePermit<'a>>,
+    ) -> Result<(), End> {
+        let Some(storage) = self.link.storage.get() else {
+            debug_assert!(false, "blocks are sent only once there is data");
+            return Err(End::Ended);
+        };
+        self.send_messages().await?;
+        let mut direct = 0;
+        while let Some(&block) = blocks.get(direct)
+            && let Some(source) = storage.direct(block)
+        {
+            self.send_direct(storage, block, &source).await?;
+            direct += 1;
+        }
+        blocks.drain(..direct);
+        self.copies = !blocks.is_empty();
+        if self.copies {
+            let bytes = blocks.iter().map(|block| block.length).sum();
+            let memory = match memory {
+                Some(memory) => memory,
+                None => self.memory(bytes).await?,
+            };
+            self.send_copies(storage, blocks).await?;
+            drop(memory);
+        }
+        Ok(())
+    }
+
+    /// The kernel sends it from its file.
+    async fn send_direct(&self, storage: &Storage, block: BlockRequest, source: &Direct) -> Result<(), End> {
+        let mut header = Vec::with_capacity(BLOCK_HEADER_LENGTH);
+        encode_block_header(block, &mut header);
+        let deadline = deadline(block.length.into());
+        let mut rest = &header[..];
+        while !rest.is_empty() {
+            let some = self.when_writable(deadline, || source.send_header(self.stream, rest)).await?;
+            rest = &rest[some..];
+        }
+        let mut sent = 0;
+        while sent < block.length {
+            let mut unreadable = false;
+            let send = || match source.send(self.stream, sent) {
+                Err(SendError::Source) => {
+                    unreadable = true;
+                    Ok(1)
+                }
+                Err(SendError::Socket(error)) => Err(error),
+                Ok(some) => Ok(some),
+            };
+            let some = self.when_writable(deadline, send).await?;
+            if unreadable {
+                return self.send_rest(storage, block, sent).await;
+            }
+            sent += some as u32;
+        }
+        self.tell(PeerEvent::BlockSent(block)).await
+    }
+
+    /// The kernel could not go on with a block whose header has left: the file can't be sent from, or it was cut short just now.
+    async fn send_rest(&self, storage: &Storage, block: BlockRequest, sent: u32) -> Result<(), End> {
+        let blocks = self.read_blocks(storage.clone(), vec![block]).await?;
+        // Nothing else can follow the header.
+        let [(_, payload)] = &blocks[..] else { return Err(End::Unreadable) };
+        let rest = &payload[sent as usize..];
+        self.write_all(&mut [IoSlice::new(rest)], VecDeque::from([(rest.len(), block)])).await
+    }
+
+    async fn send_copies(&self, storage: &Storage, blocks: Vec<BlockRequest>) -> Result<(), End> {
+        let blocks = self.read_blocks(storage.clone(), blocks).await?;
+        let messages = self.outbox.take_messages();
+        let mut headers = Vec::with_capacity(blocks.len() * BLOCK_HEADER_LENGTH);
+        for (block, _) in &blocks {
+            encode_block_header(*block, &mut headers);
+        }
+        let mut parts = Vec::with_capacity(1 + 2 * blocks.len());
+        parts.push(IoSlice::new(&messages));
+        let mut ends = VecDeque::with_capacity(blocks.len());
+        let mut end = messages.len();
+        for (header, (block, payload)) in headers.chunks(BLOCK_HEADER_LENGTH).zip(&blocks) {
+            parts.extend([IoSlice::new(header), IoSlice::new(payload)]);
+            end += header.len() + payload.len();
+            ends.push_back((end, *block));
+        }
+        self.write_all(&mut parts, ends).await
+    }
+
+    /// Off the network threads: the disk may take its time.
+    async fn read_blocks(
+        &self,
+        storage: Storage,
+        blocks: Vec<BlockRequest>,
+    ) -> Result<Vec<(BlockRequest, Vec<u8>)>, End> {
+        let read = tokio::task::spawn_blocking(move || {
+            let read = |block| {
+                let mut payload = Vec::new();
+                let outcome = storage.read_blocking(block, &mut payload);
+                (block, outcome.map(|()| payload))
+            };
+            blocks.into_iter().map(read).collect::<Vec<_>>()
+        });
+        let mut sound = Vec::new();
+        for (block, outcome) in read.await.map_err(|_| End::Ended)? {
+            match outcome {
+                Ok(payload) => sound.push((block, payload)),
+                Err(error) => {
+                    tracing::warn!("can't read what was verified before: {error}");
+                    self.tell(PeerEvent::ReadFailed(block, error)).await?;
+                }
+            }
+        }
+        Ok(sound)
+    }
+
+    /// Writes `parts`; says of each block that it is sent once so many bytes have left. A peer that takes them drop by drop is left as well
+    /// as one that takes none.
+    async fn write_all(
+        &self,
+        mut parts: &mut [IoSlice<'_>],
+        mut ends: VecDeque<(usize, BlockRequest)>,
+    ) -> Result<(), End> {
+        let deadline = deadline(parts.iter().map(|part| part.len() as u64).sum());
+        // Also skips the write if there is nothing.
+        IoSlice::advance_slices(&mut parts, 0);
+        let mut written = 0;
+        while !parts.is_empty() {
+            let some = self.when_writable(deadline, || self.stream.try_write_vectored(parts)).await?;
+            IoSlice::advance_slices(&mut parts, some);
+            written += some;
+            while let Some((_, block)) = ends.pop_front_if(|(end, _)| *end <= written) {
+                self.tell(PeerEvent::BlockSent(block)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `write` until it has written some, waiting for room in between.
+    async fn when_writable(
+        &self,
+        deadline: Instant,
+        mut write: impl FnMut() -> io::Result<usize>,
+    ) -> Result<usize, End> {
+        loop {
+            match write() {
+                Ok(0) => return Err(End::Closed),
+                Ok(written) => return Ok(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = timeout(STALLED, self.stream.writable());
+                    let writable = timeout_at(deadline, writable).await.map_err(|_| End::TooSlow)?;
+                    writable.map_err(|_| End::Stalled)??;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn tell(&self, event: PeerEvent) -> Result<(), End> {
+        self.link.events.send((self.key, event)).await.map_err(|_| End::Ended)
+    }
+}
+
+/// When a peer that takes so many bytes must have taken them.
+fn deadline(bytes: u64) -> Instant {
+    Instant::now() + STALLED + Duration::from_secs(bytes / MIN_RATE)
+}
+
+fn limit_unsent(stream: &TcpStream, bytes: u32) {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(bytes) {
+        tracing::debug!("can't tune a socket: {error}");
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    let _ = (stream, bytes);
+}
