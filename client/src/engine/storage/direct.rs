@@ -47,8 +47,9 @@ impl Shared {
         if self.files.place(span.file) == super::files::Place::Pad {
             return None;
         }
-        let (file, offset) = self.files.unchanged(span)?;
-        is_in_memory(&file, offset, length).then_some(Direct { file, offset, length })
+        let (open, offset) = self.files.unchanged(span)?;
+        let in_memory = open.on_memory || is_in_memory(&open.file, offset, length);
+        in_memory.then_some(Direct { file: open.file, offset, length })
     }
 }
 
@@ -111,22 +112,28 @@ impl Direct {
 /// that are longer than a block.
 #[cfg(target_os = "linux")]
 fn is_in_memory(file: &File, offset: u64, length: u32) -> bool {
-    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    use rustix::io::{ReadWriteFlags, preadv2};
     let at_hand = |offset| {
         let mut byte = [0];
-        match preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) => read == 1,
-            // A file system that can't say, but has everything in memory.
-            Err(Errno::OPNOTSUPP) => rustix::fs::fstatfs(file).is_ok_and(|it| it.f_type == TMPFS_MAGIC),
-            Err(_) => false,
-        }
+        preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) == Ok(1)
     };
     at_hand(offset) && at_hand(offset + u64::from(length) - 1)
+}
+
+/// Whether the file is on a file system that has everything in memory.
+#[cfg(target_os = "linux")]
+pub(super) fn is_on_memory(file: &File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|it| it.f_type == TMPFS_MAGIC)
 }
 
 /// What `statfs` calls a tmpfs (linux/magic.h).
 #[cfg(target_os = "linux")]
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_on_memory(_file: &File) -> bool {
+    false
+}
 
 #[cfg(not(target_os = "linux"))]
 fn is_in_memory(_file: &File, _offset: u64, _length: u32) -> bool {

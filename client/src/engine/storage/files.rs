@@ -14,6 +14,7 @@ use torrent_format::{FileSpan, Info};
 
 use super::StorageError;
 use super::beneath::{Beneath, Identity, Open, Stamp};
+use super::direct::is_on_memory;
 
 /// Files open at a time: enough for every thread and the files that peers ask for just now, few enough for many torrents under
 /// the usual limit of 1,024 descriptors.
@@ -194,12 +195,12 @@ impl Files {
     }
 
     /// The file that holds a span, if it is open and the one that was verified, and where in it the span begins.
-    pub(super) fn unchanged(&self, span: FileSpan) -> Option<(Arc<File>, u64)> {
+    pub(super) fn unchanged(&self, span: FileSpan) -> Option<(OpenFile, u64)> {
         let state = self.lock(span.file);
         let holder = self.holder(span.file);
-        let file = self.open.lock().unwrap().find(holder)?;
+        let open = self.open.lock().unwrap().find(holder)?;
         if let Some(whole) = state.whole {
-            let now = rustix::fs::fstat(&file).ok()?;
+            let now = rustix::fs::fstat(&open.file).ok()?;
             // What they are called and how wide they are differs between platforms.
             #[allow(clippy::unnecessary_cast)]
             let now = (now.st_size as u64, (now.st_mtime as i64, now.st_mtime_nsec as i64));
@@ -207,7 +208,7 @@ impl Files {
                 return None;
             }
         }
-        Some((file, self.offset(span, holder)))
+        Some((open, self.offset(span, holder)))
     }
 
     /// Writes a run of bytes into a file that is not whole. Padding goes nowhere.
@@ -228,7 +229,7 @@ impl Files {
     pub(super) fn handle(&self, file: usize) -> Result<(Arc<File>, usize), StorageError> {
         let holder = self.holder(file);
         if let Some(open) = self.open.lock().unwrap().find(holder) {
-            return Ok((open, holder));
+            return Ok((open.file, holder));
         }
         let state = self.lock(holder);
         let path = self.path(holder, state.place);
@@ -284,16 +285,23 @@ impl Files {
 /// Open files, least recently used first to go.
 #[derive(Debug, Default)]
 struct OpenFiles {
-    files: Vec<(usize, u64, Arc<File>)>,
+    files: Vec<(usize, u64, OpenFile)>,
     uses: u64,
 }
 
+#[derive(Clone, Debug)]
+pub(super) struct OpenFile {
+    pub(super) file: Arc<File>,
+    /// On a file system that has everything in memory.
+    pub(super) on_memory: bool,
+}
+
 impl OpenFiles {
-    fn find(&mut self, file: usize) -> Option<Arc<File>> {
+    fn find(&mut self, file: usize) -> Option<OpenFile> {
         self.uses += 1;
         let (_, last_use, open) = self.files.iter_mut().find(|(number, ..)| *number == file)?;
         *last_use = self.uses;
-        Some(Arc::clone(open))
+        Some(open.clone())
     }
 
     fn keep(&mut self, file: usize, open: &Arc<File>) {
@@ -304,7 +312,8 @@ impl OpenFiles {
             self.files.swap_remove(oldest);
         }
         self.uses += 1;
-        self.files.push((file, self.uses, Arc::clone(open)));
+        let open = OpenFile { file: Arc::clone(open), on_memory: is_on_memory(open) };
+        self.files.push((file, self.uses, open));
     }
 
     fn forget(&mut self, file: usize) {
