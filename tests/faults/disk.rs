@@ -1,6 +1,7 @@
 //! Disks that fill up, and files that change under a seeder.
 
 use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use client::wire::{BlockRequest, Message};
 use harness::content::Content;
 use harness::peer::{CAPABLE, Received, Wire};
-use harness::process;
+use harness::process::{self, Process};
 use harness::require::require_mounts;
-use harness::sandbox::Sandbox;
+use harness::sandbox::{Running, Sandbox, events};
 use harness::tree;
 use harness::wait::{LONG, SOON};
+use rustix::process::Signal;
 
 const PIECE: usize = 64 * 1024;
 
@@ -60,6 +62,73 @@ fn a_full_disk_is_exit_code_9_and_the_download_goes_on_once_there_is_room() {
         sandbox.sprat("get").arg(&torrent).args(more).run(LONG).expect(0);
         tree::assert_same(&sandbox.path("data/file.bin"), &sandbox.path("disk/file.bin"));
     }
+}
+
+/// A download to a disk of 16 MiB that somebody else fills up meanwhile.
+struct Filled {
+    sandbox: Sandbox,
+    torrent: PathBuf,
+    arguments: Vec<String>,
+    get: Process,
+    /// What takes all the room.
+    other: PathBuf,
+    _seed: Running,
+    _disk: SmallDisk,
+}
+
+impl Filled {
+    /// It has said that it waits.
+    fn new(memory: &str) -> Self {
+        let sandbox = Sandbox::new();
+        tree::write(&sandbox.path("data"), &tree::single(1, "file.bin", 96 * PIECE));
+        let torrent = sandbox.create(sandbox.path("data/file.bin"), [], PIECE as u32);
+        let mut seed = sandbox.seed(&torrent, sandbox.path("data"), ["-u", "1MiB"]);
+        let peer = seed.wait_listening().addr.to_string();
+        let disk = SmallDisk::mount(&sandbox.path("disk"), "size=16m,mode=0777");
+        let arguments = ["-o", "disk", "--port", "0", "--peer", &peer, "--json", "--memory", memory];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        let get = sandbox.sprat("get").arg(&torrent).args(&arguments).spawn();
+        get.wait_for("progress", LONG, |lines| {
+            let some = |event: &serde_json::Value| event["bytes_done"].as_u64().is_some_and(|done| done > 0);
+            events(lines).iter().any(some).then_some(())
+        });
+        let other = sandbox.path("disk/other");
+        let mut file = fs::File::create(&other).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        let paused = get.wait_line("\"paused\"", LONG);
+        assert!(paused.contains("disk full") && paused.contains("file.bin"), "{paused}");
+        Self { sandbox, torrent, arguments, get, other, _seed: seed, _disk: disk }
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_on_the_way_is_waited_for() {
+    if !require_mounts() {
+        return;
+    }
+    for memory in ["64MiB", "1MiB"] {
+        let filled = Filled::new(memory);
+        fs::remove_file(&filled.other).unwrap();
+        filled.get.wait_line("\"resumed\"", LONG);
+        filled.get.wait_exit(LONG).expect(0);
+        let path = |path| filled.sandbox.path(path);
+        tree::assert_same(&path("data/file.bin"), &path("disk/file.bin"));
+    }
+}
+
+#[test]
+fn a_download_that_waits_for_room_can_be_stopped_and_says_why_it_is_not_whole() {
+    if !require_mounts() {
+        return;
+    }
+    let filled = Filled::new("64MiB");
+    filled.get.signal(Signal::INT);
+    let stopped = filled.get.wait_exit(LONG);
+    assert!(matches!(stopped.code, Some(9 | 130)), "{stopped:#?}");
+    fs::remove_file(&filled.other).unwrap();
+    filled.sandbox.sprat("get").arg(&filled.torrent).args(&filled.arguments).run(LONG).expect(0);
+    let path = |path| filled.sandbox.path(path);
+    tree::assert_same(&path("data/file.bin"), &path("disk/file.bin"));
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(crate) struct Transfer {
     durable: bool,
     fulfilled: bool,
     stopped: bool,
+    waits_for_room: bool,
     failure: Option<Exit>,
     started: Instant,
     failing_trackers: BTreeSet<String>,
@@ -92,6 +93,7 @@ impl Transfer {
             durable: false,
             fulfilled: false,
             stopped: false,
+            waits_for_room: false,
             failure: None,
             started: now,
             failing_trackers: BTreeSet::new(),
@@ -126,6 +128,8 @@ impl Transfer {
             Some(TorrentEvent::Checked { bytes_done }) => self.handle_checked(cx, bytes_done),
             Some(TorrentEvent::Core(event)) => self.handle_core(cx, event),
             Some(TorrentEvent::FileDone(path)) => tracing::info!("{} is whole", path.display()),
+            Some(TorrentEvent::NoRoom(reason)) => self.handle_no_room(cx, Some(reason.to_string())),
+            Some(TorrentEvent::Room) => self.handle_no_room(cx, None),
             Some(TorrentEvent::Durable) => return self.handle_durable(cx),
             Some(TorrentEvent::Failed(failure)) => {
                 self.fail(cx, CliError::Torrenting { name: self.label.clone(), failure });
@@ -150,6 +154,7 @@ impl Transfer {
         }
         let (has_info, peers) = (self.info.is_some(), self.handle.snapshot.borrow().stats.peers);
         let missing = match (has_info, peers) {
+            _ if self.waits_for_room => "no room on the disk",
             (_, 0) => "no peers",
             (false, _) => "no metadata",
             (true, _) => "no progress",
@@ -226,6 +231,17 @@ impl Transfer {
             magnet.length.get_or_insert(total);
         }
         self.info = Some(info);
+    }
+
+    fn handle_no_room(&mut self, cx: &Context, reason: Option<String>) {
+        match &reason {
+            Some(reason) => {
+                cx.out.warn(format_args!("{}: paused, {reason}; goes on once there is room", self.label))
+            }
+            None => cx.out.note(format_args!("{}: there is room again", self.label)),
+        }
+        self.emit(cx, if reason.is_some() { "paused" } else { "resumed" }, json!({ "reason": reason }));
+        self.waits_for_room = reason.is_some();
     }
 
     fn handle_checked(&mut self, cx: &Context, bytes_done: u64) {
@@ -379,6 +395,7 @@ impl Transfer {
             _ if self.failure.is_some() => Some("failed"),
             Phase::FetchingInfo => Some("looking for metadata"),
             Phase::Checking => Some("checking"),
+            Phase::Running if self.waits_for_room => Some("disk full"),
             Phase::Running if snapshot.stats.complete => Some("seeding"),
             Phase::Running if snapshot.stats.peers == 0 => Some("looking for peers"),
             Phase::Running => None,

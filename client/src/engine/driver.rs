@@ -319,6 +319,8 @@ impl Driver {
                 self.torrent.handle_verified(self.now(), piece, outcome);
             }
             StorageEvent::FileDone { path, .. } => self.opener.news.tell(TorrentEvent::FileDone(path)),
+            StorageEvent::NoRoom(error) => self.opener.news.tell(TorrentEvent::NoRoom(error)),
+            StorageEvent::Room => self.opener.news.tell(TorrentEvent::Room),
             StorageEvent::Failed(error) => self.fail(error.into()),
         }
     }
@@ -585,6 +587,9 @@ impl Driver {
         }
         self.stopping = Some(Stopping { deadline, fulfilled: limit.is_none() });
         self.opener.call_off();
+        if let Some(storage) = self.link.storage.get() {
+            storage.stop_waiting();
+        }
         self.phase = Phase::Stopping;
         self.publish();
         self.torrent.stop(self.now());

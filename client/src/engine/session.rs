@@ -153,6 +153,10 @@ pub enum TorrentEvent {
     FileDone(PathBuf),
     /// Every wanted piece is verified and durable, and every wanted file bears its own name. Follows the `FileDone`s.
     Durable,
+    /// The disk is full: it waits until there is room. Stopped meanwhile, it fails with this.
+    NoRoom(StorageError),
+    /// There is room again.
+    Room,
     /// The torrent can't go on; `Stopped` follows.
     Failed(TorrentFailure),
     /// The last one.

@@ -17,6 +17,7 @@ mod plan;
 mod prove;
 mod prune;
 mod queue;
+mod room;
 mod serve;
 mod shared;
 mod survey;
@@ -201,6 +202,10 @@ pub enum StorageEvent {
         /// Its path.
         path: PathBuf,
     },
+    /// The disk is full. It waits until there is room ([`Self::Room`]), and fails with this if it is told not to.
+    NoRoom(StorageError),
+    /// There is room again.
+    Room,
     /// Writing failed: the torrent can't go on.
     Failed(StorageError),
 }
@@ -331,6 +336,11 @@ impl Storage {
         self.inner.shared.direct(part)
     }
 
+    /// The torrent is to stop: a full disk is not waited for any more.
+    pub fn stop_waiting(&self) {
+        self.inner.shared.room.give_up();
+    }
+
     /// Everything verified so far is durable, recorded, and whole files have their names, when this returns.
     ///
     /// # Errors
@@ -387,6 +397,7 @@ impl Storage {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.shared.queue.close();
+        self.shared.room.give_up();
         let _ = self.shared.requests.send(Request::Stop);
     }
 }

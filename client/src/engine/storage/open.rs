@@ -17,6 +17,7 @@ use super::journal::{self, Journal, Loaded, Record, Subject};
 use super::ledger::Ledger;
 use super::lock::{Lock, RecordPaths};
 use super::queue::Queue;
+use super::room::Room;
 use super::shared::{Records, Shared};
 use super::survey::Survey;
 use super::{
@@ -234,6 +235,7 @@ impl<'a> Opening<'a> {
             seeding,
             pool: rest.pool,
             queue: Queue::new(company),
+            room: Room::default(),
             writing: RwLock::new(()),
             pieces: Mutex::default(),
             records: Mutex::new(records),

@@ -18,6 +18,7 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::pieces::Pieces;
 use super::queue::Queue;
+use super::room::Room;
 use super::{StorageError, StorageEvent};
 use crate::engine::buffer::{Buffer, BufferPool};
 
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) seeding: bool,
     pub(super) pool: BufferPool,
     pub(super) queue: Queue,
+    pub(super) room: Room,
     /// Held for reading while a piece is written, for writing while stamps are taken: a stamp must not miss a write.
     pub(super) writing: RwLock<()>,
     pub(super) pieces: Mutex<Pieces>,
@@ -129,16 +131,29 @@ impl Shared {
         let length: usize = run.iter().map(|block| block.len()).sum();
         let mut blocks = Cursor { blocks: run, skip: 0 };
         for span in self.spans(piece, begin..begin + length as u32) {
-            let mut slices = blocks.take(span.length as usize);
+            let slices = blocks.take(span.length as usize);
             if self.files.place(span.file) == Place::Own {
                 if verified {
                     self.compare(span, &slices)?;
                 }
             } else {
                 self.touch(self.files.holder(span.file))?;
-                self.files.write(span, &mut slices)?;
+                self.write_span(span, &slices)?;
             }
         }
+        Ok(())
+    }
+
+    /// As soon as there is room.
+    fn write_span(&self, span: FileSpan, slices: &[IoSlice<'_>]) -> Result<(), StorageError> {
+        loop {
+            match self.files.write(span, &mut slices.to_vec()) {
+                Err(error @ StorageError::Full { .. }) => self.room.wait(error, &self.events)?,
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        self.room.found(&self.events);
         Ok(())
     }
 
