@@ -1,0 +1,64 @@
+//! The data path: how fast one machine moves, hashes and writes, sprat beside the clients that others wrote, in one run:
+//!
+//! ```text
+//! cargo bench -p tests --bench transfer -- [OPTION VALUE]...
+//! ```
+//!
+//! Everything goes over loopback in plain TCP without encryption or limits. The contenders take turns, so that what disturbs the
+//! machine disturbs all of them. It prints Markdown tables and asserts no time; it fails only if a copy turns out damaged.
+
+mod clients;
+mod floor;
+mod measure;
+mod options;
+mod pair;
+mod payload;
+mod reaper;
+mod table;
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clients::Tools;
+use harness::bench::machine;
+use options::{Case, Options};
+use reaper::Reaper;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if floor::act(&arguments) {
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::read(arguments) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => {
+            eprintln!("transfer: {message}\n\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    let work = tempfile::Builder::new().prefix("sprat-bench-").tempdir_in(&options.dir);
+    let work = work.expect("a directory can be made in --dir");
+    let _reaper = Reaper::start(work.path());
+    let tools = Tools::find(&options);
+    let mut text = machine::describe();
+    let _ = writeln!(text, "\n{}", tools.describe());
+    print!("{text}");
+    let mut sound = true;
+    for case in &options.cases {
+        let table = match case {
+            Case::OneFile | Case::Tree => pair::race(*case, &tools, &options, work.path(), &mut sound),
+        };
+        print!("\n{table}");
+        let _ = write!(text, "\n{table}");
+        options.save(&text);
+    }
+    let made_by = format!("\nMade by `{}`.\n", options.command());
+    print!("{made_by}");
+    text.push_str(&made_by);
+    options.save(&text);
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,105 @@
+//! The results as Markdown.
+
+use std::fmt::{self, Write as _};
+
+use harness::bench::median;
+
+use crate::clients::Client;
+use crate::measure::Run;
+use crate::options::{Case, Pair};
+use crate::payload::Payload;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// A run as a line, to watch.
+pub(crate) fn line(run: &Run) -> String {
+    let (down, up) = (run.downloader, run.seeder);
+    format!(
+        "{:.2} s (+ {:.2} s sync), CPU {:.2}+{:.2} down, {:.2}+{:.2} up, peak {} and {} MiB{}",
+        run.seconds,
+        run.sync,
+        down.cpu.user,
+        down.cpu.system,
+        up.cpu.user,
+        up.cpu.system,
+        down.peak >> 10,
+        up.peak >> 10,
+        if run.sound { "" } else { ", DAMAGED" },
+    )
+}
+
+/// A table of one case. `None` among the runs: it failed.
+pub(crate) fn table(case: Case, payload: &Payload, played: &[(Pair, Vec<Option<Run>>)]) -> String {
+    let gib = payload.size as f64 / GIB;
+    let of = |runs: &[Option<Run>], figure: &dyn Fn(&Run) -> f64| median(runs.iter().flatten().map(figure));
+    let seconds = |run: &Run| run.seconds;
+    let cpu = |run: &Run| run.seeder.cpu.sum() + run.downloader.cpu.sum();
+    let seeder = |run: &Run| run.seeder.cpu.sum();
+    // The least of a figure among the pairs of other people's clients that are the same at both ends.
+    let best = |figure: &dyn Fn(&Run) -> f64| {
+        let others = played.iter().filter(|(pair, _)| pair.is_of_others());
+        others.filter_map(|(_, runs)| of(runs, figure)).reduce(f64::min)
+    };
+    let floor = played.iter().find(|(pair, _)| pair.downloader == Client::Floor);
+    let floor = floor.and_then(|(_, runs)| of(runs, &seconds));
+    let mut text = format!("### {}: {payload}\n\n", case.name());
+    text.push_str("| seeder → downloader | seconds | range | to sync | GiB/s | × best other | % of floor | CPU s/GiB, both | × best other | seeder's | × best other | downloader's, user + system | seeder's | peak MiB, downloader | seeder |\n");
+    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    for (pair, runs) in played {
+        let failed = runs.iter().filter(|run| run.is_none()).count();
+        let Some(time) = of(runs, &seconds) else {
+            let _ = writeln!(text, "| {pair} | failed |{}", " |".repeat(13));
+            continue;
+        };
+        let least = runs.iter().flatten().map(seconds).fold(f64::INFINITY, f64::min);
+        let most = runs.iter().flatten().map(seconds).fold(0.0, f64::max);
+        let value = |figure: &dyn Fn(&Run) -> f64| of(runs, figure).unwrap_or_default();
+        let against =
+            |mine: f64, other: Option<f64>| other.map_or("".into(), |other| format!("{:.2}", mine / other));
+        let _ = writeln!(
+            text,
+            "| {pair}{} | {time:.2} | {least:.2}..{most:.2} | {:.2} | {:.2} | {} | {} | {:.2} | {} | {:.2} | {} | {:.2} + {:.2} | {:.2} + {:.2} | {:.0} | {:.0} |",
+            if failed > 0 { format!(" ({failed} failed)") } else { String::new() },
+            value(&|run| run.sync),
+            gib / time,
+            best(&seconds).map_or("".into(), |best| format!("{:.2}", best / time)),
+            floor.map_or("".into(), |floor| format!("{:.0}", 100.0 * floor / time)),
+            value(&cpu) / gib,
+            against(value(&cpu), best(&cpu)),
+            value(&seeder) / gib,
+            against(value(&seeder), best(&seeder)),
+            value(&|run| run.downloader.cpu.user),
+            value(&|run| run.downloader.cpu.system),
+            value(&|run| run.seeder.cpu.user),
+            value(&|run| run.seeder.cpu.system),
+            value(&|run| run.downloader.peak as f64 / 1024.0),
+            value(&|run| run.seeder.peak as f64 / 1024.0),
+        );
+    }
+    let runs = played.iter().map(|(_, runs)| runs.len()).max().unwrap_or(0);
+    let _ = writeln!(text, "\nMedians of {runs} runs each, in turn. Settings:\n");
+    for client in Client::ALL {
+        let plays = played.iter().any(|(pair, _)| pair.seeder == client || pair.downloader == client);
+        if let Some(settings) = client.settings().filter(|_| plays) {
+            let _ = writeln!(text, "- {client}: {settings}.");
+        }
+    }
+    text
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.seeder == self.downloader {
+            return write!(f, "{}", self.seeder);
+        }
+        write!(f, "{} → {}", self.seeder, self.downloader)
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = self.size >> 20;
+        let size = if mib.is_multiple_of(1024) { format!("{} GiB", mib >> 10) } else { format!("{mib} MiB") };
+        if self.is_file() { write!(f, "a file of {size}") } else { write!(f, "a tree of {size}") }
+    }
+}
