@@ -135,19 +135,7 @@ impl Client {
 
     /// Starts a peer; a seeder is ready when this returns, and so is a program that takes long to load: it waits for [`Peer::begin`].
     pub(crate) fn start(self, tools: &Tools, job: &Job<'_>) -> Peer {
-        for dir in [job.work, job.data] {
-            fs::create_dir_all(dir).expect("a directory can be made");
-        }
-        let program = tools.program(self);
-        let mut command = match self {
-            Self::Sprat | Self::Old => sprat::command(program, job),
-            Self::Libtorrent => libtorrent::command(program, job),
-            Self::Rqbit => rqbit::command(program, job),
-            Self::Aria2 => aria2::command(program, job),
-            Self::Transmission => transmission::command(program, job),
-            Self::Floor => floor::command(program, job),
-        };
-        let process = Process::spawn(&self.to_string(), command.current_dir(job.work));
+        let process = Process::spawn(&self.to_string(), &mut self.command(tools, job));
         let mut peer = Peer {
             client: self,
             process,
@@ -165,6 +153,24 @@ impl Client {
             (Role::Downloader(_), _) => {}
         }
         peer
+    }
+
+    /// How a peer is started. Its directories are made.
+    pub(crate) fn command(self, tools: &Tools, job: &Job<'_>) -> Command {
+        for dir in [job.work, job.data] {
+            fs::create_dir_all(dir).expect("a directory can be made");
+        }
+        let program = tools.program(self);
+        let mut command = match self {
+            Self::Sprat | Self::Old => sprat::command(program, job),
+            Self::Libtorrent => libtorrent::command(program, job),
+            Self::Rqbit => rqbit::command(program, job),
+            Self::Aria2 => aria2::command(program, job),
+            Self::Transmission => transmission::command(program, job),
+            Self::Floor => floor::command(program, job),
+        };
+        command.current_dir(job.work);
+        command
     }
 
     /// Whether it is started and loaded first, and begins later.

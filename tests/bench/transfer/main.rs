@@ -8,12 +8,15 @@
 //! machine disturbs all of them. It prints Markdown tables and asserts no time; it fails only if a copy turns out damaged.
 
 mod clients;
+mod crowd;
 mod floor;
+mod large;
 mod measure;
 mod options;
 mod pair;
 mod payload;
 mod reaper;
+mod relay;
 mod table;
 
 use std::fmt::Write as _;
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    allow_open_files();
     let work = tempfile::Builder::new().prefix("sprat-bench-").tempdir_in(&options.dir);
     let work = work.expect("a directory can be made in --dir");
     let _reaper = Reaper::start(work.path());
@@ -50,7 +54,12 @@ fn main() -> ExitCode {
     let mut sound = true;
     for case in &options.cases {
         let table = match case {
-            Case::OneFile | Case::Tree => pair::race(*case, &tools, &options, work.path(), &mut sound),
+            Case::Peers => crowd::race(&tools, &options, work.path()),
+            Case::Start => large::start(&tools, &options, work.path()),
+            Case::Idle => large::idle(&tools, &options, work.path()),
+            Case::OneFile | Case::Tree | Case::Delay => {
+                pair::race(*case, &tools, &options, work.path(), &mut sound)
+            }
         };
         print!("\n{table}");
         let _ = write!(text, "\n{table}");
@@ -61,4 +70,12 @@ fn main() -> ExitCode {
     text.push_str(&made_by);
     options.save(&text);
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// As many as may be, for clients that hold every file of a torrent open.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Refused: then those clients fail, and say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

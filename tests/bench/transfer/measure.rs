@@ -1,6 +1,7 @@
 //! Time, processor time and memory of the two sides of a transfer.
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Add, Sub};
 use std::path::Path;
 use std::time::Duration;
@@ -80,12 +81,23 @@ impl Add for Cpu {
     }
 }
 
-/// Moves `payload` once, and looks at the copy afterwards.
-pub(crate) fn transfer(pair: Pair, payload: &Payload, tools: &Tools, work: &Path, more: &[&str]) -> Run {
+/// `VmHWM` of a process (proc(5)), in KiB.
+pub(crate) fn peak(pid: u32) -> u64 {
+    kib(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmHWM:")
+}
+
+/// Moves `payload` once, and looks at the copy afterwards. `route` gives the address at which the downloader finds a seeder.
+pub(crate) fn transfer(
+    pair: Pair,
+    payload: &Payload,
+    tools: &Tools,
+    work: &Path,
+    route: impl Fn(SocketAddr) -> SocketAddr,
+) -> Run {
     let stage = tempfile::Builder::new().prefix("run-").tempdir_in(work).expect("a directory can be made");
     let ip = [pair.seeder, pair.downloader].into_iter().map(Client::address).find(|ip| !ip.is_loopback());
-    let ip = ip.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
-    let addr = || std::net::SocketAddr::from((ip, free_port()));
+    let ip = ip.unwrap_or(Ipv4Addr::LOCALHOST);
+    let addr = || SocketAddr::from((ip, free_port()));
     let copy = stage.path().join("copy");
     let seed = Job {
         role: Role::Seeder,
@@ -94,19 +106,20 @@ pub(crate) fn transfer(pair: Pair, payload: &Payload, tools: &Tools, work: &Path
         work: &stage.path().join("seeder"),
         addr: addr(),
         control: free_port(),
-        more,
+        more: &["--no-check"],
     };
     let mut seeder = pair.seeder.start(tools, &seed);
+    let found = route(seed.addr);
     let torrent =
-        if pair.downloader.needs_tracker() { payload.tracked(seed.addr) } else { payload.torrent.clone() };
+        if pair.downloader.needs_tracker() { payload.tracked(found) } else { payload.torrent.clone() };
     let get = Job {
-        role: Role::Downloader(seed.addr),
+        role: Role::Downloader(found),
         torrent: &torrent,
         data: &copy,
         work: &stage.path().join("downloader"),
         addr: addr(),
         control: free_port(),
-        more,
+        more: &[],
     };
     let waiting = pair.downloader.waits().then(|| pair.downloader.start(tools, &get));
     seeder.begin_counting();

@@ -13,9 +13,14 @@ usage: cargo bench -p tests --bench transfer -- [OPTION VALUE]...
   --case CASE,...       what to measure                                             [one-file]
        one-file         one seeder, one downloader, one file
        tree             the same with 20,000 files
+       delay            the same over a path of 100 ms there and back, and 100 Mbit/s
+       peers            200 peers at one seeder, 50 of them active
+       start            how long a seeder takes to start with what it has checked before
+       idle             what a seeder of 2^17 pieces holds
   --only PAIR,...       of sprat, old, libtorrent, rqbit, aria2, transmission, floor (at both ends), or SEEDER/DOWNLOADER; `same`: all
                         that are the same at both ends; `cross`: each with libtorrent at the other end      [same,cross]
-  --size SIZE           bytes of the payload                                        [one-file 4GiB, tree 1GiB]
+  --size SIZE           bytes of the payload                                        [one-file 4GiB, tree and peers 1GiB, delay 256MiB,
+                                                                                     start 100GiB, idle 1024GiB]
   --runs N              runs of each contender; they take turns, the median counts  [3]
   --dir DIR             where payload and copies go                                 [/dev/shm, else the temporary directory]
   --payload FILE        what one-file moves; it must lie on the file system of DIR  [random bytes, made anew]
@@ -33,6 +38,10 @@ transmission-daemon, transmission-remote and aria2c are those of the PATH. What 
 pub(crate) enum Case {
     OneFile,
     Tree,
+    Delay,
+    Peers,
+    Start,
+    Idle,
 }
 
 /// Who gives, and who takes.
@@ -69,7 +78,8 @@ pub(crate) struct Options {
 
 impl Case {
     fn parse(name: &str) -> Option<Self> {
-        [Self::OneFile, Self::Tree].into_iter().find(|case| case.name() == name)
+        let all = [Self::OneFile, Self::Tree, Self::Delay, Self::Peers, Self::Start, Self::Idle];
+        all.into_iter().find(|case| case.name() == name)
     }
 
     /// As the command line calls it.
@@ -77,6 +87,10 @@ impl Case {
         match self {
             Self::OneFile => "one-file",
             Self::Tree => "tree",
+            Self::Delay => "delay",
+            Self::Peers => "peers",
+            Self::Start => "start",
+            Self::Idle => "idle",
         }
     }
 }
@@ -168,6 +182,11 @@ impl Options {
             }
         }
         Ok(Some(options))
+    }
+
+    /// Whether this client is to be seen in the cases that know seeders alone.
+    pub(crate) fn wants(&self, seeder: Client) -> bool {
+        self.pairs.contains(&Pair::same(seeder))
     }
 
     /// Bytes to move, where it is not said: `default`.

@@ -14,10 +14,7 @@ use torrent_format::Metainfo;
 use crate::clients::{Client, Tools};
 
 /// Of all torrents: a size that all clients cope with, and that a file of 4 GiB would have.
-const PIECE_LENGTH: u32 = 2 << 20;
-
-/// Files in a directory of the tree.
-const FILES_A_DIRECTORY: u32 = 100;
+pub(crate) const PIECE_LENGTH: u32 = 2 << 20;
 
 /// A payload, on the disk.
 #[derive(Debug)]
@@ -58,23 +55,11 @@ impl Payload {
         fs::remove_file(path).expect("what was written can be removed");
     }
 
-    /// So many files in directories of a hundred, of random lengths that add up to `size`.
+    /// So many files that add up to `size`.
     pub(crate) fn tree(work: &Path, size: u64, files: u32, tools: &Tools) -> Self {
         let data = work.join("payload");
         let root = data.join("tree");
-        let mut random = fastrand::Rng::with_seed(2);
-        let mut left = size;
-        for number in 0..files {
-            let mean = left / u64::from(files - number);
-            let length = if number + 1 == files { left } else { random.u64(0..=2 * mean).min(left) };
-            left -= length;
-            let directory = root.join(format!("directory {:03}", number / FILES_A_DIRECTORY));
-            if number % FILES_A_DIRECTORY == 0 {
-                fs::create_dir_all(&directory).expect("a directory can be made");
-            }
-            let bytes = tree::bytes(&mut random, length as usize);
-            fs::write(directory.join(format!("file {number:05}")), bytes).expect("a file can be written");
-        }
+        tree::write_many(&root, 2, size, files);
         Self::with_torrent(data, &root, tools)
     }
 

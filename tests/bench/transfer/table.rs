@@ -8,6 +8,7 @@ use crate::clients::Client;
 use crate::measure::Run;
 use crate::options::{Case, Pair};
 use crate::payload::Payload;
+use crate::relay;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -26,6 +27,36 @@ pub(crate) fn line(run: &Run) -> String {
         up.peak >> 10,
         if run.sound { "" } else { ", DAMAGED" },
     )
+}
+
+/// A table of the long path.
+pub(crate) fn delay(payload: &Payload, played: &[(Pair, Vec<Option<Run>>)]) -> String {
+    let ideal = 8.0 * payload.size as f64 / relay::RATE;
+    let mut text = format!(
+        "### delay: {payload} over {} Mbit/s, {} ms there and back\n\n",
+        relay::RATE / 1e6,
+        relay::ROUND_TRIP.as_millis()
+    );
+    text.push_str(
+        "| seeder → downloader | seconds | range | % of the link |\n| --- | ---: | ---: | ---: |\n",
+    );
+    for (pair, runs) in played {
+        let mut times: Vec<f64> = runs.iter().flatten().map(|run| run.seconds).collect();
+        times.sort_by(f64::total_cmp);
+        let Some(time) = median(times.iter().copied()) else {
+            let _ = writeln!(text, "| {pair} | failed | | |");
+            continue;
+        };
+        let (least, most) = (times[0], times[times.len() - 1]);
+        let _ =
+            writeln!(text, "| {pair} | {time:.1} | {least:.1}..{most:.1} | {:.1} |", 100.0 * ideal / time);
+    }
+    let _ = writeln!(
+        text,
+        "\nFrom the downloader's start, connecting and asking included; the link alone takes {ideal:.1} s. *floor* is plain TCP. Over a \
+         relay in user space, which delays and limits; it loses nothing."
+    );
+    text
 }
 
 /// A table of one case. `None` among the runs: it failed.

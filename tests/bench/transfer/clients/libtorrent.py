@@ -29,7 +29,8 @@ wanted = {
     | lt.alert.category_t.error_notification
     | lt.alert.category_t.storage_notification,
     # Speed.
-    "hashing_threads": 2,
+    "aio_threads": 4,
+    "max_queued_disk_bytes": 32 << 20,
     "max_out_request_queue": 1500,
     "max_allowed_in_request_queue": 3000,
     "send_buffer_watermark": 3 << 20,

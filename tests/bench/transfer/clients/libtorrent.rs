@@ -12,7 +12,7 @@ const SCRIPT: &str = include_str!("libtorrent.py");
 pub(super) const VERSION: &[&str] = &["-c", "import libtorrent; print(libtorrent.__version__)"];
 
 /// See the script.
-pub(super) const SETTINGS: &str = "2 hashing threads, 1,500 requests out, the send watermarks of its preset `high_performance_seed`, all \
+pub(super) const SETTINGS: &str = "4 disk threads with a queue of 32 MiB, 1,500 requests out, the send watermarks of its preset `high_performance_seed`, all \
                                    slots open; its time begins when Python has loaded it";
 
 pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
