@@ -15,6 +15,7 @@ pub mod http;
 pub mod netns;
 pub mod peer;
 pub mod process;
+pub mod reaper;
 pub mod require;
 pub mod sandbox;
 pub mod sim;

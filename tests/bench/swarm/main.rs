@@ -15,7 +15,6 @@ mod figures;
 mod machine_load;
 mod options;
 mod payload;
-mod reaper;
 mod scenario;
 mod swarm;
 mod table;
@@ -30,9 +29,9 @@ use std::process::ExitCode;
 
 use clients::{Client, Tools};
 use harness::bench::machine;
+use harness::reaper::Reaper;
 use harness::require;
 use options::Options;
-use reaper::Reaper;
 use scenario::{Contender, Scenario};
 use swarm::{Run, Stage};
 

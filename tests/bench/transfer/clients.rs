@@ -201,7 +201,7 @@ impl Peer {
     }
 
     /// Waits until it has its last piece.
-    pub(crate) fn wait_finished(&self, limit: Duration) {
+    pub(crate) fn wait_finished(&mut self, limit: Duration) {
         match self.client {
             Client::Sprat | Client::Old => {
                 self.process.wait_for("complete", limit, |lines| lines.iter().find_map(sprat::finished));
@@ -211,11 +211,11 @@ impl Peer {
                 self.process.wait_for("finished", limit, |lines| lines.iter().any(finished).then_some(()));
             }
             Client::Rqbit => {
-                wait::until("rqbit is done", limit, || rqbit::finished(self.control));
+                self.poll("done", limit, |peer| rqbit::finished(peer.control));
             }
             Client::Aria2 | Client::Transmission => {
                 // Made by a script that they run as soon as they have it.
-                wait::until("the download", limit, || done(&self.work).exists().then_some(()));
+                self.poll("done", limit, |peer| done(&peer.work).exists().then_some(()));
             }
         }
     }
@@ -229,7 +229,17 @@ impl Peer {
         }
     }
 
-    fn wait_seeding(&self, torrent: &Path) {
+    /// Looks again and again, as long as it runs.
+    fn poll(&mut self, what: &str, limit: Duration, probe: impl Fn(&Self) -> Option<()>) {
+        let client = self.client;
+        wait::until(&format!("{client} {what}"), limit, || {
+            let found = probe(self);
+            assert!(found.is_some() || self.process.is_running(), "{client} has ended");
+            found
+        });
+    }
+
+    fn wait_seeding(&mut self, torrent: &Path) {
         match self.client {
             Client::Sprat | Client::Old => {
                 self.process.wait_line("seeding ", READY);
@@ -242,13 +252,13 @@ impl Peer {
                 self.process.wait_line("listening", READY);
             }
             Client::Rqbit => {
-                wait::until("rqbit has checked", READY, || rqbit::finished(self.control));
+                self.poll("checked", READY, |peer| rqbit::finished(peer.control));
             }
             Client::Aria2 => {
-                wait::until("aria2 listens", READY, || TcpStream::connect(self.addr).ok());
+                self.poll("listening", READY, |peer| TcpStream::connect(peer.addr).ok().map(drop));
             }
             Client::Transmission => {
-                wait::until("transmission has checked", READY, || transmission::is_seeding(self.control));
+                self.poll("checked", READY, |peer| transmission::is_seeding(peer.control));
             }
         }
     }

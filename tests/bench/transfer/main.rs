@@ -15,7 +15,6 @@ mod measure;
 mod options;
 mod pair;
 mod payload;
-mod reaper;
 mod relay;
 mod table;
 
@@ -24,8 +23,8 @@ use std::process::ExitCode;
 
 use clients::Tools;
 use harness::bench::machine;
+use harness::reaper::Reaper;
 use options::{Case, Options};
-use reaper::Reaper;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -72,10 +71,13 @@ fn main() -> ExitCode {
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As many as may be, for clients that hold every file of a torrent open.
+/// For clients that hold every file of a torrent open: so many, or as many as may be.
 fn allow_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    // Refused: then those clients fail, and say so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let (enough, maximum) = (Some(1 << 16), getrlimit(Resource::Nofile).maximum);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: enough, maximum: enough });
+    if raised.is_err() {
+        // Refused too: then those clients fail, and say so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
 }

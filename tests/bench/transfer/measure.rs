@@ -124,7 +124,7 @@ pub(crate) fn transfer(
     let waiting = pair.downloader.waits().then(|| pair.downloader.start(tools, &get));
     seeder.begin_counting();
     let stopwatch = Stopwatch::start();
-    let downloader = match waiting {
+    let mut downloader = match waiting {
         Some(downloader) => {
             downloader.begin(&torrent);
             downloader
@@ -137,10 +137,11 @@ pub(crate) fn transfer(
     let stopwatch = Stopwatch::start();
     let there = copy.join(&payload.name);
     downloader.wait_written(LIMIT);
-    if payload.is_file() {
-        // What can't be read is not sound either.
-        let _ = File::open(&there).and_then(|file| file.sync_all());
-    }
+    // What can't be synced is found to differ below.
+    let _ = File::open(&there).and_then(|it| match payload.is_file() {
+        true => it.sync_all(),
+        false => Ok(rustix::fs::syncfs(&it)?),
+    });
     let sync = stopwatch.elapsed().as_secs_f64();
     let peak =
         |pid: u32| kib(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmHWM:");

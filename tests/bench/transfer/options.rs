@@ -12,7 +12,7 @@ usage: cargo bench -p tests --bench transfer -- [OPTION VALUE]...
 
   --case CASE,...       what to measure                                             [one-file]
        one-file         one seeder, one downloader, one file
-       tree             the same with 20,000 files
+       tree             the same with many files
        delay            the same over a path of 100 ms there and back, and 100 Mbit/s
        peers            200 peers at one seeder, 50 of them active
        start            how long a seeder takes to start with what it has checked before
@@ -21,6 +21,7 @@ usage: cargo bench -p tests --bench transfer -- [OPTION VALUE]...
                         that are the same at both ends; `cross`: each with libtorrent at the other end      [same,cross]
   --size SIZE           bytes of the payload                                        [one-file 4GiB, tree and peers 1GiB, delay 256MiB,
                                                                                      start 100GiB, idle 1024GiB]
+  --files N             files of the tree                                           [20000]
   --runs N              runs of each contender; they take turns, the median counts  [3]
   --dir DIR             where payload and copies go                                 [/dev/shm, else the temporary directory]
   --payload FILE        what one-file moves; it must lie on the file system of DIR  [random bytes, made anew]
@@ -58,6 +59,8 @@ pub(crate) struct Options {
     /// In this order.
     pub(crate) pairs: Vec<Pair>,
     size: Option<u64>,
+    /// Of the tree.
+    pub(crate) files: u32,
     /// Runs of each contender.
     pub(crate) runs: usize,
     /// Where data goes.
@@ -148,6 +151,7 @@ impl Options {
             cases: vec![Case::OneFile],
             pairs: pairs("same,cross").unwrap_or_default(),
             size: None,
+            files: 20_000,
             runs: 3,
             dir: if shm.is_dir() { shm.into() } else { std::env::temp_dir() },
             payload: None,
@@ -168,6 +172,9 @@ impl Options {
                 }
                 "--only" => options.pairs = pairs(value).ok_or_else(bad)?,
                 "--size" => options.size = Some(size(value).ok_or_else(bad)?),
+                "--files" => {
+                    options.files = value.parse().ok().filter(|&files| files > 0).ok_or_else(bad)?;
+                }
                 "--runs" => {
                     options.runs = value.parse().ok().filter(|&runs| runs > 0).ok_or_else(bad)?;
                 }

@@ -10,15 +10,12 @@ use crate::payload::Payload;
 use crate::relay;
 use crate::table;
 
-/// Files of the tree.
-const FILES: u32 = 20_000;
-
 /// All runs of a case; gives its table.
 pub(crate) fn race(case: Case, tools: &Tools, options: &Options, work: &Path, sound: &mut bool) -> String {
     let payload = match case {
         Case::OneFile => Payload::file(work, options.size(4 << 30), options.payload.as_deref(), tools),
         Case::Delay => Payload::file(work, options.size(256 << 20), None, tools),
-        _ => Payload::tree(work, options.size(1 << 30), FILES, tools),
+        _ => Payload::tree(work, options.size(1 << 30), options.files, tools),
     };
     payload.warm();
     let route = |seeder| if case == Case::Delay { relay::start(seeder) } else { seeder };

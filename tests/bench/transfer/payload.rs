@@ -25,6 +25,8 @@ pub(crate) struct Payload {
     pub(crate) name: String,
     /// In bytes.
     pub(crate) size: u64,
+    /// How many files; `None`: it is one, not a tree.
+    pub(crate) files: Option<u32>,
     /// Its torrent, of v1, which all clients know.
     pub(crate) torrent: PathBuf,
 }
@@ -40,7 +42,7 @@ impl Payload {
             Some(given) => fs::hard_link(given, &path).expect("--payload is on the file system of --dir"),
             None => tree::write_large(&path, 1, size),
         }
-        Self::with_torrent(data, &path, tools)
+        Self::with_torrent(data, &path, None, tools)
     }
 
     /// Writes as much beside it, and takes that away again: memory that the kernel, or whoever the machine belongs to, gives out for the
@@ -53,6 +55,8 @@ impl Payload {
             file.write_all(&chunk).expect("a file can be written");
         }
         fs::remove_file(path).expect("what was written can be removed");
+        // Nothing of it is left for a run to sync.
+        let _ = File::open(&self.data).map(rustix::fs::syncfs);
     }
 
     /// So many files that add up to `size`.
@@ -60,10 +64,10 @@ impl Payload {
         let data = work.join("payload");
         let root = data.join("tree");
         tree::write_many(&root, 2, size, files);
-        Self::with_torrent(data, &root, tools)
+        Self::with_torrent(data, &root, Some(files), tools)
     }
 
-    fn with_torrent(data: PathBuf, path: &Path, tools: &Tools) -> Self {
+    fn with_torrent(data: PathBuf, path: &Path, files: Option<u32>, tools: &Tools) -> Self {
         let torrent = data.with_extension("torrent");
         let mut create = Command::new(tools.program(Client::Sprat));
         create.args(["create", "--format", "v1", "--quiet", "-l", &PIECE_LENGTH.to_string()]);
@@ -71,12 +75,12 @@ impl Payload {
         process::run("sprat create", &mut create, wait::LONG).expect(0);
         let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
         let size = read(&torrent).info.layout().total();
-        Self { data, name, size, torrent }
+        Self { data, name, size, files, torrent }
     }
 
     /// Whether it is one file.
     pub(crate) fn is_file(&self) -> bool {
-        self.data.join(&self.name).is_file()
+        self.files.is_none()
     }
 
     /// The same torrent with a tracker that knows one peer.

@@ -59,46 +59,63 @@ pub(crate) fn delay(payload: &Payload, played: &[(Pair, Vec<Option<Run>>)]) -> S
     text
 }
 
-/// A table of one case. `None` among the runs: it failed.
+/// The tables of one case: speed, and what it costs. `None` among the runs: it failed.
 pub(crate) fn table(case: Case, payload: &Payload, played: &[(Pair, Vec<Option<Run>>)]) -> String {
     let gib = payload.size as f64 / GIB;
-    let of = |runs: &[Option<Run>], figure: &dyn Fn(&Run) -> f64| median(runs.iter().flatten().map(figure));
     let seconds = |run: &Run| run.seconds;
-    let cpu = |run: &Run| run.seeder.cpu.sum() + run.downloader.cpu.sum();
-    let seeder = |run: &Run| run.seeder.cpu.sum();
-    // The least of a figure among the pairs of other people's clients that are the same at both ends.
-    let best = |figure: &dyn Fn(&Run) -> f64| {
-        let others = played.iter().filter(|(pair, _)| pair.is_of_others());
-        others.filter_map(|(_, runs)| of(runs, figure)).reduce(f64::min)
-    };
-    let floor = played.iter().find(|(pair, _)| pair.downloader == Client::Floor);
-    let floor = floor.and_then(|(_, runs)| of(runs, &seconds));
+    let synced = |run: &Run| run.seconds + run.sync;
+    let both = |run: &Run| (run.seeder.cpu.sum() + run.downloader.cpu.sum()) / gib;
+    let seeder = |run: &Run| run.seeder.cpu.sum() / gib;
     let mut text = format!("### {}: {payload}\n\n", case.name());
-    text.push_str("| seeder → downloader | seconds | range | to sync | GiB/s | × best other | % of floor | CPU s/GiB, both | × best other | seeder's | × best other | downloader's, user + system | seeder's | peak MiB, downloader | seeder |\n");
-    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    text.push_str(
+        "| seeder → downloader | seconds | range | GiB/s | × best other | % of floor | seconds, synced | × best other | % of floor |\n",
+    );
+    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for (pair, runs) in played {
         let failed = runs.iter().filter(|run| run.is_none()).count();
-        let Some(time) = of(runs, &seconds) else {
-            let _ = writeln!(text, "| {pair} | failed |{}", " |".repeat(13));
+        let note = if failed > 0 { format!(" ({failed} failed)") } else { String::new() };
+        let Some(time) = of(runs, seconds) else {
+            let _ = writeln!(text, "| {pair}{note} | | | | | | | | |");
             continue;
         };
+        let faster = |figure: fn(&Run) -> f64| {
+            let mine = of(runs, figure).unwrap_or(f64::NAN);
+            let times = best(played, figure).map_or_else(String::new, |best| format!("{:.2}", best / mine));
+            let percent = floor(played, figure)
+                .map_or_else(String::new, |floor| format!("{:.0}", 100.0 * floor / mine));
+            (times, percent)
+        };
+        let (reported, safe) = (faster(|run| run.seconds), faster(|run| run.seconds + run.sync));
         let least = runs.iter().flatten().map(seconds).fold(f64::INFINITY, f64::min);
         let most = runs.iter().flatten().map(seconds).fold(0.0, f64::max);
-        let value = |figure: &dyn Fn(&Run) -> f64| of(runs, figure).unwrap_or_default();
-        let against =
-            |mine: f64, other: Option<f64>| other.map_or("".into(), |other| format!("{:.2}", mine / other));
         let _ = writeln!(
             text,
-            "| {pair}{} | {time:.2} | {least:.2}..{most:.2} | {:.2} | {:.2} | {} | {} | {:.2} | {} | {:.2} | {} | {:.2} + {:.2} | {:.2} + {:.2} | {:.0} | {:.0} |",
-            if failed > 0 { format!(" ({failed} failed)") } else { String::new() },
-            value(&|run| run.sync),
+            "| {pair}{note} | {time:.2} | {least:.2}..{most:.2} | {:.2} | {} | {} | {:.2} | {} | {} |",
             gib / time,
-            best(&seconds).map_or("".into(), |best| format!("{:.2}", best / time)),
-            floor.map_or("".into(), |floor| format!("{:.0}", 100.0 * floor / time)),
-            value(&cpu) / gib,
-            against(value(&cpu), best(&cpu)),
-            value(&seeder) / gib,
-            against(value(&seeder), best(&seeder)),
+            reported.0,
+            reported.1,
+            of(runs, synced).unwrap_or(f64::NAN),
+            safe.0,
+            safe.1,
+        );
+    }
+    text.push_str(
+        "\n| seeder → downloader | CPU s/GiB, both | × best other | the seeder's | × best other | downloader: user + system, s | seeder | \
+         downloader: peak MiB | seeder |\n",
+    );
+    text.push_str("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+    for (pair, runs) in played.iter().filter(|(_, runs)| runs.iter().flatten().next().is_some()) {
+        let value = |figure: &dyn Fn(&Run) -> f64| of(runs, figure).unwrap_or(f64::NAN);
+        let against = |mine: f64, other: Option<f64>| {
+            other.map_or_else(String::new, |other| format!("{:.2}", mine / other))
+        };
+        let _ = writeln!(
+            text,
+            "| {pair} | {:.2} | {} | {:.2} | {} | {:.2} + {:.2} | {:.2} + {:.2} | {:.0} | {:.0} |",
+            value(&both),
+            against(value(&both), best(played, both)),
+            value(&seeder),
+            against(value(&seeder), best(played, seeder)),
             value(&|run| run.downloader.cpu.user),
             value(&|run| run.downloader.cpu.system),
             value(&|run| run.seeder.cpu.user),
@@ -108,7 +125,11 @@ pub(crate) fn table(case: Case, payload: &Payload, played: &[(Pair, Vec<Option<R
         );
     }
     let runs = played.iter().map(|(_, runs)| runs.len()).max().unwrap_or(0);
-    let _ = writeln!(text, "\nMedians of {runs} runs each, in turn. Settings:\n");
+    let _ = writeln!(
+        text,
+        "\nMedians of {runs} runs each, in turn. *Synced*: with what it takes to write a cache of the client's own and to sync the copy. The \
+         best other is the best pair of one client other than sprat. What is set, beside no encryption, no limits and no discovery:\n"
+    );
     for client in Client::ALL {
         let plays = played.iter().any(|(pair, _)| pair.seeder == client || pair.downloader == client);
         if let Some(settings) = client.settings().filter(|_| plays) {
@@ -116,6 +137,22 @@ pub(crate) fn table(case: Case, payload: &Payload, played: &[(Pair, Vec<Option<R
         }
     }
     text
+}
+
+/// The median of a figure.
+fn of(runs: &[Option<Run>], figure: impl Fn(&Run) -> f64) -> Option<f64> {
+    median(runs.iter().flatten().map(figure))
+}
+
+/// The least of a figure among the pairs of other people's clients that are the same at both ends.
+fn best(played: &[(Pair, Vec<Option<Run>>)], figure: impl Fn(&Run) -> f64) -> Option<f64> {
+    let others = played.iter().filter(|(pair, _)| pair.is_of_others());
+    others.filter_map(|(_, runs)| of(runs, &figure)).reduce(f64::min)
+}
+
+fn floor(played: &[(Pair, Vec<Option<Run>>)], figure: impl Fn(&Run) -> f64) -> Option<f64> {
+    let floor = played.iter().find(|(pair, _)| pair.downloader == Client::Floor);
+    floor.and_then(|(_, runs)| of(runs, figure))
 }
 
 impl fmt::Display for Pair {
@@ -131,6 +168,9 @@ impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = self.size >> 20;
         let size = if mib.is_multiple_of(1024) { format!("{} GiB", mib >> 10) } else { format!("{mib} MiB") };
-        if self.is_file() { write!(f, "a file of {size}") } else { write!(f, "a tree of {size}") }
+        match self.files {
+            None => write!(f, "a file of {size}"),
+            Some(files) => write!(f, "{files} files, {size}"),
+        }
     }
 }
