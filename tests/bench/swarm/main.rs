@@ -29,7 +29,6 @@ use std::process::ExitCode;
 
 use clients::{Client, Tools};
 use harness::bench::machine;
-use harness::reaper::Reaper;
 use harness::require;
 use options::Options;
 use scenario::{Contender, Scenario};
@@ -56,7 +55,7 @@ fn main() -> ExitCode {
     }
     let work = tempfile::Builder::new().prefix("sprat-bench-").tempdir_in(&options.dir);
     let work = work.expect("a directory can be made in --dir");
-    let _reaper = Reaper::start(work.path());
+    let _reaper = harness::reaper::Reaper::start(work.path());
     let tools = Tools::find(&options);
     let efficiency = calibrate::efficiency(CALIBRATED.0, CALIBRATED.1, &options.congestion);
     let mut text = machine::describe();
