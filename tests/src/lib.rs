@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps for a guessed time: [`wait`] and [`process`] watch for an event up to a generous deadline.
 
+pub mod bench;
 pub mod bencode;
 pub mod binary;
 pub mod content;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod netns;
 pub mod peer;
 pub mod process;
+pub mod reaper;
 pub mod require;
 pub mod sandbox;
 pub mod sim;

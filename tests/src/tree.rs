@@ -202,6 +202,27 @@ pub fn write_large(path: &Path, seed: u64, length: u64) {
     file.flush().expect("a test file can be written");
 }
 
+/// Writes a tree of so many files of random bytes and lengths, which add up to `size`, a hundred in a directory.
+///
+/// # Panics
+/// If the disk refuses.
+pub fn write_many(root: &Path, seed: u64, size: u64, files: u32) {
+    const FILES_A_DIRECTORY: u32 = 100;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut left = size;
+    for number in 0..files {
+        let mean = left / u64::from(files - number);
+        let length = if number + 1 == files { left } else { random.u64(0..=2 * mean).min(left) };
+        left -= length;
+        let directory = root.join(format!("directory {:03}", number / FILES_A_DIRECTORY));
+        if number % FILES_A_DIRECTORY == 0 {
+            fs::create_dir_all(&directory).expect("a directory can be made");
+        }
+        let bytes = bytes(&mut random, length as usize);
+        fs::write(directory.join(format!("file {number:05}")), bytes).expect("a file can be written");
+    }
+}
+
 /// Fails the test unless both are the same file, or directories with the same files of the same bytes, and nothing else in them.
 #[track_caller]
 pub fn assert_same(expected: &Path, actual: &Path) {

@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 
 use harness::tree;
 
-/// Files in a directory of the tree.
-const FILES_A_DIRECTORY: u32 = 100;
-
 /// A payload, not yet written.
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
@@ -46,19 +43,7 @@ impl Payload {
         let Some(files) = self.files else {
             return tree::write_large(&root, 1, self.size);
         };
-        let mut random = fastrand::Rng::with_seed(2);
-        let mut left = self.size;
-        for number in 0..files {
-            let mean = left / u64::from(files - number);
-            let length = if number + 1 == files { left } else { random.u64(0..=2 * mean).min(left) };
-            left -= length;
-            let directory = root.join(format!("directory {:03}", number / FILES_A_DIRECTORY));
-            if number % FILES_A_DIRECTORY == 0 {
-                fs::create_dir_all(&directory).expect("a directory can be made");
-            }
-            let bytes = tree::bytes(&mut random, length as usize);
-            fs::write(directory.join(format!("file {number:05}")), bytes).expect("a file can be written");
-        }
+        tree::write_many(&root, 2, self.size, files);
     }
 
     /// Reads it all, so that it is in the page cache, if that is large enough.

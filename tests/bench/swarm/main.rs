@@ -12,12 +12,9 @@
 mod calibrate;
 mod clients;
 mod figures;
-#[path = "../create/machine.rs"]
-mod machine;
 mod machine_load;
 mod options;
 mod payload;
-mod reaper;
 mod scenario;
 mod swarm;
 mod table;
@@ -31,9 +28,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clients::{Client, Tools};
+use harness::bench::machine;
 use harness::require;
 use options::Options;
-use reaper::Reaper;
 use scenario::{Contender, Scenario};
 use swarm::{Run, Stage};
 
@@ -58,7 +55,7 @@ fn main() -> ExitCode {
     }
     let work = tempfile::Builder::new().prefix("sprat-bench-").tempdir_in(&options.dir);
     let work = work.expect("a directory can be made in --dir");
-    let _reaper = Reaper::start(work.path());
+    let _reaper = harness::reaper::Reaper::start(work.path());
     let tools = Tools::find(&options);
     let efficiency = calibrate::efficiency(CALIBRATED.0, CALIBRATED.1, &options.congestion);
     let mut text = machine::describe();
