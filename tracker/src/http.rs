@@ -100,32 +100,41 @@ impl Service {
             }
             _ => {
                 let forwarded = request.headers().get_all("x-forwarded-for").into_iter();
-                self.ask(question, query, forwarded.map(HeaderValue::as_bytes))
+                let now = self.front.site.tracker.clock.now();
+                let mut body = Vec::new();
+                let counter = self.ask(now, question, query, forwarded.map(HeaderValue::as_bytes), &mut body);
+                (body, counter)
             }
         };
         counter.inc();
         Answering::now(bencoded(body))
     }
 
-    /// The answer to a GET, and by what it is counted. `forwarded`: the values of X-Forwarded-For.
+    /// Appends the answer to a GET to `body`; says by what it is counted. `forwarded`: the values of X-Forwarded-For.
     fn ask<'a>(
         &self,
+        now: Duration,
         question: Question<'_>,
         query: &[u8],
         forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
-    ) -> (Vec<u8>, &Counter) {
+        body: &mut Vec<u8>,
+    ) -> &Counter {
         let metrics = &self.front.metrics;
         let answer = match question {
             Question::Announce(Some(_)) | Question::Scrape(Some(_)) if !self.front.site.tracker.private => {
                 Err(Problem::Misspelt)
             }
             Question::Announce(key) => {
-                self.announce(key, query, forwarded).map(|body| (body, &metrics.announce))
+                self.announce(now, key, query, forwarded, body).map(|()| &metrics.announce)
             }
-            Question::Scrape(key) => self.scrape(key, query).map(|body| (body, &metrics.scrape)),
+            Question::Scrape(key) => self.scrape(key, query, body).map(|()| &metrics.scrape),
             Question::Misspelt | Question::Other => Err(Problem::Misspelt),
         };
-        answer.unwrap_or_else(|problem| self.refuse(&problem))
+        answer.unwrap_or_else(|problem| {
+            let (reason, counter) = self.refuse(&problem);
+            body.extend_from_slice(&reason);
+            counter
+        })
     }
 
     fn refuse(&self, problem: &Problem) -> (Vec<u8>, &Counter) {
@@ -134,10 +143,12 @@ impl Service {
 
     fn announce<'a>(
         &self,
+        now: Duration,
         key: Option<&str>,
         query: &[u8],
         forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
-    ) -> Result<Vec<u8>, Problem> {
+        body: &mut Vec<u8>,
+    ) -> Result<(), Problem> {
         let tracker = &self.front.site.tracker;
         tracker.admit_key(key)?;
         let ip = client_behind(self.endpoints.remote.ip(), &self.front.site.trusted_proxies, forwarded)?;
@@ -148,14 +159,15 @@ impl Service {
         let peer = SocketAddr::new(ip, request.port);
         if let Some(own) = tracker.own_seeder {
             let reply = tracker.announce_beside(own, peer, self.endpoints.local.ip(), &request);
-            return Ok(wire::encode_reply(&reply));
+            body.extend_from_slice(&wire::encode_reply(&reply));
+            return Ok(());
         }
         PEERS.with_borrow_mut(|(v4, v6)| {
             v4.clear();
             v6.clear();
             let picked = Picked { v4: Some(v4), v6: Some(v6), limit: usize::MAX };
-            let answer = tracker.announce(tracker.clock.now(), peer, &request, picked);
-            Ok(wire::encode_compact(&CompactReply {
+            let answer = tracker.announce(now, peer, &request, picked);
+            let reply = CompactReply {
                 interval: answer.interval.into(),
                 min_interval: Some(answer.min_interval.into()),
                 complete: Some(answer.counts.complete),
@@ -165,17 +177,18 @@ impl Service {
                 peers6: v6,
                 external_ip: external_ip(ip),
                 ..CompactReply::default()
-            }))
+            };
+            wire::encode_compact(&reply, body);
+            Ok(())
         })
     }
 
-    fn scrape(&self, key: Option<&str>, query: &[u8]) -> Result<Vec<u8>, Problem> {
+    fn scrape(&self, key: Option<&str>, query: &[u8], body: &mut Vec<u8>) -> Result<(), Problem> {
         let tracker = &self.front.site.tracker;
         tracker.admit_key(key)?;
-        let info_hashes = wire::parse_scrape(query)?;
-        Ok(wire::encode_scrape(
-            info_hashes.into_iter().map(|info_hash| (info_hash, tracker.scrape(&info_hash))),
-        ))
+        let entries = wire::parse_scrape(query)?.into_iter().map(|hash| (hash, tracker.scrape(&hash)));
+        body.extend_from_slice(&wire::encode_scrape(entries));
+        Ok(())
     }
 
     fn route(&self, request: Request<Incoming>) -> Answering {

@@ -189,6 +189,7 @@ impl Keeper {
             sweep.advance(&self.tracker, now);
             if let Some(dir) = self.dir.as_ref().filter(|_| now >= journaled + JOURNAL_EVERY) {
                 journaled = now;
+                let _save = lock(&self.saves);
                 report(self.journal(dir));
             }
             if now >= saved + save_every {

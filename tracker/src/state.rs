@@ -160,7 +160,7 @@ impl StateDir {
         self.write(LISTS, |out| Ok(serde_json::to_writer_pretty(out, &file)?))
     }
 
-    /// Saves all swarms. The journal, whose records are in there, is begun anew.
+    /// Saves all swarms, and all counts beside them: the journal is begun anew with those.
     ///
     /// # Errors
     /// If they can't be written; the journal is kept then.
@@ -182,15 +182,21 @@ impl StateDir {
             }
             Ok(())
         })?;
-        let journal = self.path.join(JOURNAL);
-        let begun = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&journal);
-        begun.map(drop).map_err(|source| StateError::Io { path: journal, source })
+        self.write(JOURNAL, |file| {
+            for number in 0..shards.count() {
+                let mut counts = Vec::new();
+                shards.shard(number).counts(|info_hash, count| counts.push((*info_hash, count)));
+                file.write_all(&records(&counts))?;
+            }
+            Ok(())
+        })
     }
 
-    /// Takes in the saved swarms, and the counts of the journal.
+    /// Takes in the saved swarms, and the counts of the journal. Swarms that are damaged are no reason not to start: clients
+    /// come back by themselves.
     ///
     /// # Errors
-    /// If they can't be read.
+    /// If the files can't be read.
     pub(crate) fn load_swarms(
         &self,
         shards: &Shards,
@@ -199,12 +205,14 @@ impl StateDir {
     ) -> Result<(), StateError> {
         let path = self.path.join(SNAPSHOT);
         if let Some(bytes) = read(&path)? {
-            let content =
-                |problem: &str| StateError::Content { path: path.clone(), problem: problem.to_owned() };
             let rest = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first_chunk::<8>());
-            let (saved_at, swarms) = rest.ok_or_else(|| content("this is no snapshot of swarms"))?;
-            let since = epoch.saturating_sub(Duration::from_secs(u64::from_le_bytes(*saved_at)));
-            shards.restore(now, since, swarms).map_err(|error| content(&error.to_string()))?;
+            let restored = rest.is_some_and(|(saved_at, swarms)| {
+                let since = epoch.saturating_sub(Duration::from_secs(u64::from_le_bytes(*saved_at)));
+                shards.restore(now, since, swarms).is_ok()
+            });
+            if !restored {
+                tracing::warn!(path = %path.display(), "the snapshot of the swarms is damaged: it is read as far as it goes");
+            }
         }
         for record in read(&self.path.join(JOURNAL))?.unwrap_or_default().as_chunks::<RECORD>().0 {
             let (mut info_hash, mut count) = ([0; 20], [0; 4]);
@@ -221,13 +229,9 @@ impl StateDir {
     /// If it can't be written.
     pub(crate) fn journal(&self, counts: &[(InfoHash, u32)]) -> Result<(), StateError> {
         let path = self.path.join(JOURNAL);
-        let records: Vec<u8> = counts
-            .iter()
-            .flat_map(|(info_hash, count)| info_hash.as_bytes().iter().copied().chain(count.to_le_bytes()))
-            .collect();
         let append = || {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
-            file.write_all(&records)?;
+            file.write_all(&records(counts))?;
             file.sync_data()
         };
         append().map_err(|source| StateError::Io { path: path.clone(), source })
@@ -262,6 +266,14 @@ pub fn admin_of(state: &Path) -> Result<Option<(String, std::net::SocketAddr)>, 
     Ok(token
         .zip(addr.and_then(|addr| addr.trim().parse().ok()))
         .map(|(token, addr)| (token.trim().to_owned(), addr)))
+}
+
+/// What the journal says of these counts.
+fn records(counts: &[(InfoHash, u32)]) -> Vec<u8> {
+    let bytes = |(info_hash, count): &(InfoHash, u32)| {
+        info_hash.as_bytes().iter().copied().chain(count.to_le_bytes()).collect::<Vec<_>>()
+    };
+    counts.iter().flat_map(bytes).collect()
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {

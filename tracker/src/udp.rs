@@ -45,9 +45,13 @@ impl Worker {
             match result {
                 Ok(0) => {}
                 Ok(received) => {
-                    tally.failed = unsent(socket.send(&mut replies), &tally);
+                    // Whoever has an answer finds it counted.
                     tally.received = received as u64;
                     tally.add_to(&metrics);
+                    let failed = unsent(socket.send(&mut replies), &tally);
+                    if failed > 0 {
+                        metrics.dropped(Drop::Send).inc_by(failed);
+                    }
                 }
                 Err(error) => note(socket.local_addr(), &error),
             }
@@ -81,7 +85,6 @@ struct Tally {
     refused: u64,
     malformed: u64,
     connection_id: u64,
-    failed: u64,
 }
 
 impl Tally {
@@ -105,7 +108,6 @@ impl Tally {
             (&metrics.refused, self.refused),
             (metrics.dropped(Drop::Malformed), self.malformed),
             (metrics.dropped(Drop::ConnectionId), self.connection_id),
-            (metrics.dropped(Drop::Send), self.failed),
         ];
         for (counter, figure) in figures {
             if figure > 0 {

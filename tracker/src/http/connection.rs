@@ -166,7 +166,7 @@ impl std::ops::Drop for Open {
     }
 }
 
-async fn serve_connection(stream: TcpStream, remote: SocketAddr, front: Arc<Front>, life: Arc<Life>) {
+async fn serve_connection(mut stream: TcpStream, remote: SocketAddr, front: Arc<Front>, life: Arc<Life>) {
     // Which of our addresses it is matters only to a seeder that is listed there.
     let local = match front.site.tracker.own_seeder {
         Some(_) => stream.local_addr().unwrap_or(front.local),
@@ -176,7 +176,7 @@ async fn serve_connection(stream: TcpStream, remote: SocketAddr, front: Arc<Fron
     let _ = stream.set_nodelay(true);
     let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
     let service = Service { front: front.clone(), endpoints, life: life.clone() };
-    let read = match lane::serve(&stream, &service).await {
+    let read = match lane::serve(&mut stream, &service).await {
         Left::Ended => return,
         Left::Unusual(read) => read,
     };

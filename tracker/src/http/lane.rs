@@ -6,12 +6,14 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
 use std::mem::MaybeUninit;
-use std::task::{Poll, ready};
-use std::time::SystemTime;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
 
 use httparse::{Header, Request, Status};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Service;
@@ -39,6 +41,8 @@ thread_local! {
 struct Scratch {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// The body of the answer that is being written.
+    body: Vec<u8>,
     date: Date,
 }
 
@@ -51,84 +55,102 @@ struct Date {
 
 /// What came of what has been read.
 enum Round {
-    /// Nothing has come yet, or it has been answered; so many bytes of a head wait for the rest of it.
+    /// It has been answered as far as it is whole.
     GoesOn,
-    /// The last answer was the last one.
-    Closes,
+    /// The last answer was the last one, or nobody is there to take it.
+    Ended,
     Unusual,
 }
 
 /// Reads and answers until something unusual comes, or the end.
-pub(super) async fn serve(stream: &TcpStream, service: &Service) -> Left {
+pub(super) async fn serve(stream: &mut TcpStream, service: &Service) -> Left {
     // The beginning of a head that has not come whole, and the end of an answer that has not gone.
     let (mut begun, mut unsent) = (Vec::new(), Vec::new());
     loop {
-        if !wait(service, begun.is_empty(), |cx| stream.poll_read_ready(cx)).await {
+        let round = poll_fn(|cx| {
+            match service.front.watch.fate(&service.life, cx) {
+                Fate::Overdue => return Poll::Ready(Round::Ended),
+                // Nothing is lost if it ends here.
+                Fate::Closing if begun.is_empty() => return Poll::Ready(Round::Ended),
+                Fate::Closing | Fate::Lives => {}
+            }
+            SCRATCH
+                .with_borrow_mut(|scratch| scratch.poll_round(cx, stream, service, &mut begun, &mut unsent))
+        })
+        .await;
+        if !(unsent.is_empty() || send(stream, service, &mut unsent).await) {
             return Left::Ended;
         }
-        let round =
-            SCRATCH.with_borrow_mut(|scratch| scratch.round(stream, service, &mut begun, &mut unsent));
-        while !unsent.is_empty() {
-            if !wait(service, false, |cx| stream.poll_write_ready(cx)).await {
-                return Left::Ended;
-            }
-            match stream.try_write(&unsent) {
-                Ok(length) => drop(unsent.drain(..length)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Left::Ended,
-            }
-        }
         match round {
-            Ok(Round::GoesOn) => {}
-            Ok(Round::Unusual) => return Left::Unusual(begun),
-            Ok(Round::Closes) | Err(_) => return Left::Ended,
+            Round::GoesOn => {}
+            Round::Unusual => return Left::Unusual(begun),
+            Round::Ended => return Left::Ended,
         }
     }
 }
 
-/// Waits until the stream is ready; `false`: the connection is not to go on. `may_close`: nothing is lost if it ends here.
-async fn wait(
-    service: &Service,
-    may_close: bool,
-    mut ready: impl FnMut(&mut std::task::Context<'_>) -> Poll<io::Result<()>>,
-) -> bool {
-    poll_fn(|cx| match service.front.watch.fate(&service.life, cx) {
-        Fate::Overdue => Poll::Ready(false),
-        Fate::Closing if may_close => Poll::Ready(false),
-        Fate::Closing | Fate::Lives => Poll::Ready(ready!(ready(cx)).is_ok()),
-    })
-    .await
+/// Sends what the kernel would not take at once; `false`: it never will.
+async fn send(stream: &TcpStream, service: &Service, unsent: &mut Vec<u8>) -> bool {
+    while !unsent.is_empty() {
+        let is_ready = poll_fn(|cx| match service.front.watch.fate(&service.life, cx) {
+            Fate::Overdue => Poll::Ready(false),
+            Fate::Closing | Fate::Lives => Poll::Ready(ready!(stream.poll_write_ready(cx)).is_ok()),
+        });
+        if !is_ready.await {
+            return false;
+        }
+        match stream.try_write(unsent) {
+            Ok(length) => drop(unsent.drain(..length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 impl Scratch {
-    /// Reads what there is and answers what is whole.
+    /// Reads what there is, or waits for it, and answers what is whole.
+    fn poll_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut TcpStream,
+        service: &Service,
+        begun: &mut Vec<u8>,
+        unsent: &mut Vec<u8>,
+    ) -> Poll<Round> {
+        let kept = begun.len();
+        self.input.resize(READ + MAX_HEAD, 0);
+        self.input[..kept].copy_from_slice(begun);
+        // Not `try_read`: that asks the kernel once more whether there is anything left.
+        let mut buffer = ReadBuf::new(&mut self.input[kept..kept + READ]);
+        match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)) {
+            Ok(()) if !buffer.filled().is_empty() => {}
+            _ => return Poll::Ready(Round::Ended),
+        }
+        let length = kept + buffer.filled().len();
+        Poll::Ready(self.round(length, stream, service, begun, unsent))
+    }
+
+    /// Answers what is whole among the first `length` bytes that have been read.
     fn round(
         &mut self,
+        length: usize,
         stream: &TcpStream,
         service: &Service,
         begun: &mut Vec<u8>,
         unsent: &mut Vec<u8>,
-    ) -> io::Result<Round> {
-        let Self { input, output, date } = self;
-        let kept = begun.len();
-        input.resize(READ + MAX_HEAD, 0);
-        input[..kept].copy_from_slice(begun);
-        let length = match stream.try_read(&mut input[kept..kept + READ]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) => kept + length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Round::GoesOn),
-            Err(error) => return Err(error),
-        };
+    ) -> Round {
+        let Self { input, output, body, date } = self;
         output.clear();
         let mut rest = &input[..length];
         let mut round = Round::GoesOn;
         while !rest.is_empty() {
-            match answer(service, rest, date, output) {
+            match answer(service, rest, date, body, output) {
                 Answer::Given { length, close } => {
                     rest = &rest[length..];
                     if close {
                         rest = &[];
-                        round = Round::Closes;
+                        round = Round::Ended;
                     }
                 }
                 Answer::Incomplete if rest.len() < MAX_HEAD => break,
@@ -144,11 +166,11 @@ impl Scratch {
             let sent = match stream.try_write(output) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
+                Err(_) => return Round::Ended,
             };
             unsent.extend_from_slice(&output[sent..]);
         }
-        Ok(round)
+        round
     }
 }
 
@@ -163,7 +185,13 @@ enum Answer {
 }
 
 /// Answers the request at the start of these bytes.
-fn answer(service: &Service, bytes: &[u8], date: &mut Date, output: &mut Vec<u8>) -> Answer {
+fn answer(
+    service: &Service,
+    bytes: &[u8],
+    date: &mut Date,
+    body: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+) -> Answer {
     let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
@@ -184,7 +212,9 @@ fn answer(service: &Service, bytes: &[u8], date: &mut Date, output: &mut Vec<u8>
     };
     service.front.metrics.received.inc();
     let forwarded = request.headers.iter().filter(|header| is(header, "x-forwarded-for"));
-    let (body, counter) = service.ask(question, query.as_bytes(), forwarded.map(|header| header.value));
+    let now = service.front.site.tracker.clock.now();
+    body.clear();
+    let counter = service.ask(now, question, query.as_bytes(), forwarded.map(|header| header.value), body);
     counter.inc();
     let close = service.front.watch.note_answer(&service.life) || !keep;
 
@@ -195,11 +225,12 @@ fn answer(service: &Service, bytes: &[u8], date: &mut Date, output: &mut Vec<u8>
         (false, _) => {}
     }
     output.extend_from_slice(b"content-length: ");
-    output.extend_from_slice(body.len().to_string().as_bytes());
+    // A vector takes everything.
+    let _ = write!(output, "{}", body.len());
     output.extend_from_slice(b"\r\ndate: ");
-    output.extend_from_slice(date.now(service).as_bytes());
+    output.extend_from_slice(date.at(service.front.site.tracker.clock.epoch(now)).as_bytes());
     output.extend_from_slice(b"\r\n\r\n");
-    output.extend_from_slice(&body);
+    output.extend_from_slice(body);
     Answer::Given { length, close }
 }
 
@@ -228,9 +259,8 @@ fn is(header: &Header<'_>, name: &str) -> bool {
 }
 
 impl Date {
-    fn now(&mut self, service: &Service) -> &str {
-        let clock = service.front.site.tracker.clock;
-        let epoch = clock.epoch(clock.now());
+    /// `epoch`: since 1970.
+    fn at(&mut self, epoch: Duration) -> &str {
         if self.second != epoch.as_secs() || self.text.is_empty() {
             self.second = epoch.as_secs();
             self.text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + epoch);

@@ -132,6 +132,10 @@ impl Link {
             }
             (*look_for_stream, pending.overflowed) = (false, false);
         }
+        if pending.bytes.is_empty() {
+            // Whether it is still there.
+            let _: () = redis::cmd("PING").query(connection)?;
+        }
         let mut completed: HashMap<InfoHash, i64> = HashMap::new();
         while !pending.bytes.is_empty() {
             let (mut length, mut count) = (0, 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use torrent_format::InfoHash;
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest, compact_v4, compact_v6};
 
-use super::entry::{Mark, Role, V4, V6, socket_addr};
+use super::entry::{Mark, Role, TICKS, V4, V6, socket_addr};
 use super::list::Found;
 use super::{Shards, Swarms, find_v6, hash, is_public, role, shift, whole_seconds};
 
@@ -91,6 +91,24 @@ impl Heard {
     }
 }
 
+/// Seconds by which the clocks of nodes, and the rounding of times, may disagree.
+const CLOCKS_AGREE: i32 = 2;
+
+/// How much later `at` is than `seen`, in ticks that go round.
+fn since(at: u32, seen: u32) -> i32 {
+    let later = at.wrapping_sub(seen) % TICKS;
+    if later < TICKS / 2 { later.cast_signed() } else { later.cast_signed() - TICKS.cast_signed() }
+}
+
+/// Whether what is heard of a peer is newer than what is known. Of two that came at about the same time, the one that has more
+/// of the torrent does.
+fn is_news(at: u32, role: Role, known: Mark) -> bool {
+    match since(at, known.seen) {
+        later if later >= CLOCKS_AGREE => true,
+        later => later > -CLOCKS_AGREE && role as u8 >= known.role as u8,
+    }
+}
+
 fn flag(bit: u8, is_set: bool) -> u8 {
     if is_set { bit } else { 0 }
 }
@@ -132,12 +150,36 @@ impl Swarms {
         completed.for_each(|torrent| each(&torrent.info_hash, torrent.downloaded));
     }
 
+    /// What is known of this peer.
+    fn known(&self, heard: &Heard, hash: u64) -> Option<Mark> {
+        let torrent = self.table.at(self.table.find(hash, &heard.info_hash)?);
+        match heard.peer {
+            SocketAddr::V4(peer) => match torrent.v4.find(&self.keys, &compact_v4(peer)) {
+                Found::At(at) => Some(torrent.v4.entry(at).mark()),
+                Found::Not { .. } => None,
+            },
+            SocketAddr::V6(peer) => match find_v6(torrent, &self.keys, &compact_v6(peer)) {
+                Found::At(at) => torrent.v6.as_ref().map(|v6| v6.list.entry(at).mark()),
+                Found::Not { .. } => None,
+            },
+        }
+    }
+
     fn hear(&mut self, now: u32, age: u32, heard: &Heard, hash: u64, counts: bool) {
+        let at = self.tick_of(now).wrapping_sub(age / self.tick) % TICKS;
         if heard.bits & STOPPED != 0 {
-            self.stop(now, heard.peer, &heard.info_hash, hash);
+            let known = self.known(heard, hash);
+            if known.is_some_and(|known| since(at, known.seen) > -CLOCKS_AGREE) {
+                self.stop(now, heard.peer, &heard.info_hash, hash);
+            }
             return;
         }
-        if age > whole_seconds(self.settings.expiry()) || heard.peer.port() == 0 {
+        let role = [Role::Leecher, Role::PartialSeed, Role::Seed, Role::Seed][usize::from(heard.bits & ROLE)];
+        let known = self.known(heard, hash);
+        if age > whole_seconds(self.settings.expiry())
+            || heard.peer.port() == 0
+            || known.is_some_and(|known| !is_news(at, role, known))
+        {
             return;
         }
         let position = match self.table.find(hash, &heard.info_hash) {
@@ -145,31 +187,18 @@ impl Swarms {
             None if self.is_full(true) => return,
             None => self.add_torrent(heard.info_hash, hash),
         };
-        let mark = Mark {
-            role: [Role::Leecher, Role::PartialSeed, Role::Seed, Role::Seed][usize::from(heard.bits & ROLE)],
-            counted: false,
-            paired: false,
-            seen: self.tick_of(now).wrapping_sub(age / self.tick) % super::TICKS,
-            identity: heard.identity,
-        };
+        let mark = Mark { role, counted: false, paired: false, seen: at, identity: heard.identity };
         let max = if is_public(heard.peer.ip()) { self.settings.max_peers_per_host } else { usize::MAX };
         // Peers that are known are kept up; more come in as long as there is room.
         let is_full = self.is_full(false);
         let completes = heard.bits & COMPLETED != 0;
-        let tick = self.tick_of(now);
-        let is_older = |seen: u32| tick.wrapping_sub(seen) % super::TICKS < age / self.tick;
         let torrent = self.table.at_mut(position);
         let (peers, bytes) = (torrent.len(), torrent.heap_bytes());
         match heard.peer {
             SocketAddr::V4(peer) => {
                 let addr = compact_v4(peer);
                 let found = torrent.v4.find(&self.keys, &addr);
-                // What is known may be newer.
-                let is_news = match found {
-                    Found::At(at) => !is_older(torrent.v4.entry(at).mark().seen),
-                    Found::Not { .. } => !is_full,
-                };
-                if is_news {
+                if !is_full || matches!(found, Found::At(_)) {
                     torrent.upsert_v4(&self.keys, addr, found, mark, completes, max);
                 }
             }

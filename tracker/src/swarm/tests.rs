@@ -619,6 +619,28 @@ fn another_node_knows_what_it_hears() {
 }
 
 #[test]
+fn what_is_heard_late_does_not_undo_what_is_known() {
+    let shards = shards_with_peers(0);
+    let epoch = Duration::from_secs(1_800_000_000);
+    let hear = |at: u64, now: u64, request: &AnnounceRequest| {
+        let heard = Heard::of(epoch + Duration::from_secs(at), v4(1), request, false);
+        shards.hear(Duration::from_secs(now), epoch + Duration::from_secs(now), &heard, true);
+    };
+    let seeds = || shards.scrape(&A).complete;
+    let known = AnnounceRequest { event: AnnounceEvent::Started, ..seed() };
+    shards.shard_of(&A).announce(Duration::from_secs(10), v4(1), &known);
+    hear(10, 11, &leech());
+    hear(5, 11, &request(0, AnnounceEvent::Stopped));
+    assert_eq!(seeds(), 1, "of about the same time, and older");
+    hear(13, 14, &leech());
+    assert_eq!(seeds(), 0, "it checks its data");
+    hear(13, 14, &seed());
+    assert_eq!(seeds(), 1, "of the same time, with more");
+    hear(15, 15, &request(0, AnnounceEvent::Stopped));
+    assert_eq!(shards.figures().peers, 0);
+}
+
+#[test]
 fn lists_drop_what_they_do_not_permit() {
     let shards = shards_with_peers(20);
     shards.retain(|info_hash| info_hash.0[0] < 5);

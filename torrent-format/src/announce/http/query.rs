@@ -231,7 +231,12 @@ fn unescape(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn unescape_each(value: &[u8], mut each: impl FnMut(u8)) -> Option<()> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    };
     let mut rest = value.iter();
     while let Some(&byte) = rest.next() {
         each(match byte {

@@ -110,7 +110,8 @@ pub fn encode_reply(reply: &AnnounceReply) -> Vec<u8> {
             SocketAddr::V6(peer) => peers6.extend_from_slice(&compact_v6(peer)),
         }
     }
-    encode_compact(&CompactReply {
+    let mut out = Vec::with_capacity(192 + peers.len() + peers6.len());
+    let reply = CompactReply {
         interval: reply.interval.as_secs(),
         min_interval: reply.min_interval.map(|min_interval| min_interval.as_secs()),
         complete: reply.complete,
@@ -121,7 +122,9 @@ pub fn encode_reply(reply: &AnnounceReply) -> Vec<u8> {
         tracker_id: reply.tracker_id.as_deref(),
         warning: reply.warning.as_deref(),
         external_ip: reply.external_ip,
-    })
+    };
+    encode_compact(&reply, &mut out);
+    out
 }
 
 /// What a tracker answers, with the peers as they are sent; see [`AnnounceReply`].
@@ -149,9 +152,9 @@ pub struct CompactReply<'a> {
     pub external_ip: Option<IpAddr>,
 }
 
-/// As [`encode_reply`], for a server that has the peers in compact form already.
-pub fn encode_compact(reply: &CompactReply<'_>) -> Vec<u8> {
-    let mut out = Writer::with_capacity(192 + reply.peers.len() + reply.peers6.len());
+/// As [`encode_reply`], for a server that has the peers in compact form already, and a buffer: appends to it.
+pub fn encode_compact(reply: &CompactReply<'_>, buffer: &mut Vec<u8>) {
+    let mut out = Writer(std::mem::take(buffer));
     out.open();
     out.optional_int("complete", reply.complete);
     out.optional_int("downloaded", reply.downloaded);
@@ -176,7 +179,7 @@ pub fn encode_compact(reply: &CompactReply<'_>) -> Vec<u8> {
         out.pair("warning message", warning.as_bytes());
     }
     out.close();
-    out.0
+    *buffer = out.0;
 }
 
 /// Bencodes a refusal; when to try again in whole minutes, rounded up (BEP 31).
