@@ -1,46 +1,39 @@
 //! Sockets: who may connect, for how long, and how much he may send.
 //!
 //! `axum::serve` has no deadline for the head of a request, so that a handful of slow senders could keep a tracker busy.
-//! Here hyper is driven directly, under axum's router.
+//! Here hyper is driven directly.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, header};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as channel};
 use torrent_format::announce::canonical;
 use torrent_format::announce::http::{RetryIn, encode_failure};
 
-/// Most connections at a time, over all listeners: at 8 KiB of buffer each, some 40 MB.
-pub(super) const MAX_CONNECTIONS: usize = 4096;
-
-/// How long the head of a request may take, and how long a connection may lie idle before the next.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+use super::lane::{self, Left};
+use super::rewound::Rewound;
+use super::watch::{self, Fate, Life, Watch};
+use super::{BUSY_RETRY, Service, Site};
+use crate::metrics::{Drop, ListenerMetrics};
 
 /// Longest head of a request in bytes: a scrape of a hundred torrents just fits.
-const MAX_HEAD: usize = 8 * 1024;
+pub(super) const MAX_HEAD: usize = 8 * 1024;
 
 /// Most headers of a request; clients send five to ten, proxies add some.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 
-/// How long a connection may live: whoever asks on and on without reading the answers is rid of then.
-const MAX_LIFETIME: Duration = Duration::from_secs(120);
-
-/// How long a connection may take to end once it is told to.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often it is looked whether the last connections have ended.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// Connections that wait in the kernel while we are busy.
 const BACKLOG: i32 = 1024;
@@ -50,108 +43,174 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Both ends of a connection, in canonical form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Endpoints {
-    pub(super) remote: SocketAddr,
+pub(crate) struct Endpoints {
+    pub(crate) remote: SocketAddr,
     /// Our address that was connected to.
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
 }
 
 /// Listens on this address. An IPv6 one takes IPv6 only, whatever the system's default is: `[::]` and `0.0.0.0` can stand
-/// side by side, and no IPv4 peer comes in under an IPv6 name.
-pub(super) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+/// side by side, and no IPv4 peer comes in under an IPv6 name. `shared`: so that more sockets like this one may.
+pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // A tracker that is started again need not wait for its old connections to be forgotten.
     socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
+}
+
+/// What accepts connections.
+pub(crate) struct Listener {
+    pub(crate) socket: StdListener,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) connections: Gauge,
+    pub(crate) front: Front,
+    pub(crate) stopped: channel::Receiver<bool>,
+}
+
+/// What the connections of a listener share.
+pub(crate) struct Front {
+    pub(crate) site: Arc<Site>,
+    pub(crate) metrics: ListenerMetrics,
+    /// Where it listens.
+    pub(crate) local: SocketAddr,
+    pub(super) watch: Watch,
+}
+
+impl Front {
+    pub(crate) fn new(site: Arc<Site>, metrics: ListenerMetrics, local: SocketAddr) -> Self {
+        Self { site, metrics, local, watch: Watch::default() }
+    }
 }
 
 /// Serves what connects, until `stopped`; then closes the listener and sees the last connections to their end.
-pub(super) async fn accept(
-    listener: TcpListener,
-    router: Router,
-    slots: Arc<Semaphore>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            _ = stopped.wait_for(|&stopped| stopped) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+pub(crate) async fn accept(listener: Listener) {
+    let Listener { socket, slots, connections, front, mut stopped } = listener;
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "can't listen"),
+    };
+    let front = Arc::new(front);
+    let mut ticks = watch::ticks();
+    {
+        let mut stop = pin!(stopped.wait_for(|&stopped| stopped));
+        loop {
+            // New connections first: the others are looked at whenever there is none, and now and then all the same, since
+            // tokio lets no task go on for ever.
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                _ = stop.as_mut() => break,
+                _ = ticks.tick() => {
+                    front.watch.look();
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, remote)) => welcome(stream, remote, &front, &slots, &connections),
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-        };
-        match slots.clone().try_acquire_owned() {
-            Ok(slot) => {
-                let (router, stopped) = (router.clone(), stopped.clone());
-                connections.spawn(async move {
-                    serve_connection(stream, remote, router, stopped).await;
-                    drop(slot);
-                });
-            }
-            Err(_) => turn_away(&stream),
         }
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    front.watch.close_all();
+    while front.watch.count() > 0 {
+        tokio::time::sleep(LAST_LOOK).await;
+    }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let Ok(local) = stream.local_addr() else {
-        return; // Gone already.
+/// Serves this connection in the background, or turns it away.
+fn welcome(stream: TcpStream, remote: SocketAddr, front: &Arc<Front>, slots: &Arc<Semaphore>, count: &Gauge) {
+    match slots.clone().try_acquire_owned() {
+        Ok(slot) => {
+            count.inc();
+            let (listed, life) = front.watch.begin();
+            let open = Open { count: count.clone(), front: front.clone(), listed, _slot: slot };
+            let front = front.clone();
+            tokio::spawn(async move {
+                serve_connection(stream, remote, front, life).await;
+                drop(open);
+            });
+        }
+        Err(_) => {
+            front.metrics.received.inc();
+            front.metrics.dropped(Drop::Busy).inc();
+            turn_away(&stream);
+        }
+    }
+}
+
+/// A connection that is open, however it ends.
+struct Open {
+    count: Gauge,
+    front: Arc<Front>,
+    listed: usize,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl std::ops::Drop for Open {
+    fn drop(&mut self) {
+        self.count.dec();
+        self.front.watch.end(self.listed);
+    }
+}
+
+async fn serve_connection(mut stream: TcpStream, remote: SocketAddr, front: Arc<Front>, life: Arc<Life>) {
+    // Which of our addresses it is matters only to a seeder that is listed there.
+    let local = match front.site.tracker.own_seeder {
+        Some(_) => stream.local_addr().unwrap_or(front.local),
+        None => front.local,
     };
     // An answer is one small write; there is nothing to gather it with.
     let _ = stream.set_nodelay(true);
     let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(endpoints);
-        let has_body = has_body(request.headers());
-        let response = router.call(request.map(Body::new));
-        async move {
-            let mut response = response.await?;
-            if has_body {
-                // Bodies are not read; where the next request would begin is then anyone's guess.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, std::convert::Infallible>(response)
-        }
-    });
+    let service = Service { front: front.clone(), endpoints, life: life.clone() };
+    let read = match lane::serve(&mut stream, &service).await {
+        Left::Ended => return,
+        Left::Unusual(read) => read,
+    };
+    // Rarely, and not in the memory of each connection.
+    Box::pin(serve_unusual(Rewound::new(read, stream), front, life, service)).await;
+}
+
+/// Serves whatever comes with hyper.
+async fn serve_unusual(stream: Rewound, front: Arc<Front>, life: Arc<Life>, service: Service) {
+    let remote = service.endpoints.remote.ip();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         // Some clients close their half as soon as they have asked.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-
-    tokio::select! {
-        result = connection.as_mut() => return log_end(endpoints.remote.ip(), result),
-        _ = stopped.wait_for(|&stopped| stopped) => {}
-        () = tokio::time::sleep(MAX_LIFETIME) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    if let Ok(result) = tokio::time::timeout(LAST_WORDS, connection).await {
-        log_end(endpoints.remote.ip(), result);
+    let mut is_told = false;
+    let served = poll_fn(|cx| {
+        match front.watch.fate(&life, cx) {
+            Fate::Overdue => return Poll::Ready(None),
+            Fate::Closing if !is_told => {
+                is_told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Fate::Closing | Fate::Lives => {}
+        }
+        connection.as_mut().poll(cx).map(Some)
+    });
+    if let Some(result) = served.await {
+        if result.as_ref().is_err_and(hyper::Error::is_parse) {
+            front.metrics.dropped(Drop::Malformed).inc();
+        }
+        log_end(remote, result);
     }
 }
 
@@ -161,15 +220,10 @@ fn log_end(remote: IpAddr, result: hyper::Result<()>) {
     }
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
-}
-
 /// Says that there is no room, in words that a client understands, without waiting for its question: one that is turned away
 /// costs no memory.
 fn turn_away(stream: &TcpStream) {
-    let body = encode_failure("the tracker is busy", Some(RetryIn::After(Duration::from_secs(5 * 60))));
+    let body = encode_failure("the tracker is busy", Some(RetryIn::After(BUSY_RETRY)));
     let mut answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -193,7 +247,8 @@ mod tests {
     #[test]
     fn trap_30_who_is_turned_away_is_told_when_to_come_back() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let socket = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+            let listener = TcpListener::from_std(socket).unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
             turn_away(&stream);
