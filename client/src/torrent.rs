@@ -494,7 +494,7 @@ impl Torrent {
     /// Whether we give only to those who give: we lack something, and somebody here has it. When nobody has, what we have is all that
     /// others can get.
     fn is_trading(&self) -> bool {
-        self.is_leeching() && self.interests > 0
+        self.is_leeching() && self.interests > 0 && !self.config.ablation.no_choker
     }
 
     fn send(&mut self, now: Time, key: PeerKey, message: Message) {
