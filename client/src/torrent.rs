@@ -6,7 +6,7 @@
 //! `engine::driver` for users and the simulator in `tests/src/sim` for us.
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
-//! order), `suggestions` (what a seed would have others fetch), [`pipeline`] (how many requests), [`candidates`]
+//! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), [`pipeline`] (how many requests), [`candidates`]
 //! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
@@ -22,6 +22,7 @@ mod config;
 mod connections;
 mod downloads;
 mod feeder;
+mod first_copies;
 mod hash_messages;
 mod hashes;
 mod messages;
@@ -64,6 +65,7 @@ use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
 use feeder::Feeder;
+use first_copies::FirstCopies;
 use hash_messages::LeafRead;
 use hashes::HashFetch;
 use metadata::MetadataFetch;
@@ -122,6 +124,8 @@ pub struct Torrent {
     wasted: u64,
     bytes_done: u64,
     bytes_total: u64,
+    /// Peers that have something we need.
+    interests: u32,
     /// Something happened that may let a waiting peer have a slot, or a request go out. Worked off by [`Self::settle`].
     slots_changed: bool,
     blocks_freed: bool,
@@ -149,6 +153,10 @@ struct Content {
     info: Info,
     picker: Picker,
     suggestions: Suggestions,
+    /// Of a seed.
+    first_copies: FirstCopies,
+    /// All of it was here from the start, so nobody ever gave us any of it.
+    is_origin: bool,
 }
 
 /// How far along we are.
@@ -193,6 +201,7 @@ impl Torrent {
             wasted: 0,
             bytes_done: 0,
             bytes_total: 0,
+            interests: 0,
             slots_changed: false,
             blocks_freed: false,
             hashes_wanted: false,
@@ -482,6 +491,12 @@ impl Torrent {
         self.life == Life::Leeching
     }
 
+    /// Whether we give only to those who give: we lack something, and somebody here has it. When nobody has, what we have is all that
+    /// others can get.
+    fn is_trading(&self) -> bool {
+        self.is_leeching() && self.interests > 0 && !self.config.ablation.no_choker
+    }
+
     fn send(&mut self, now: Time, key: PeerKey, message: Message) {
         if let Some(peer) = self.peers.get_mut(key) {
             peer.last_sent = now;
@@ -542,11 +557,13 @@ impl Torrent {
         self.bytes_done =
             layout.pieces().filter(|&piece| wanted.has(piece) && have.has(piece)).map(size).sum();
         let mut seeds = fastrand::Rng::with_seed(self.config.seed);
-        let suggestions = Suggestions::new(layout.piece_count(), have.is_all(), seeds.u64(..));
+        let is_origin = have.is_all();
+        let suggestions = Suggestions::new(layout.piece_count(), is_origin, seeds.u64(..));
         let mut picker = Picker::new(layout, have, wanted, seeds.u64(..));
         picker.set_sequential(self.config.sequential);
-        picker.set_ablation(self.config.ablation.random_picker, !self.config.ablation.no_endgame);
-        self.phase = Phase::Content(Content { info, picker, suggestions });
+        picker.set_ablation(self.config.ablation);
+        let first_copies = FirstCopies::default();
+        self.phase = Phase::Content(Content { info, picker, suggestions, first_copies, is_origin });
         // Complete from the start: nothing was completed, so no tracker hears `completed`.
         self.check_complete(now, false);
     }

@@ -7,8 +7,12 @@
 //!
 //! Two clocks: every [`ROUND`] all slots are judged anew, and only then does anybody lose one. Between rounds slots are given: one that
 //! falls free, or whose holder has no use for it at the moment, goes to somebody else at once, for an uplink that waits for the next round
-//! is lost to the whole swarm. Those that owe us least come first. Being unchoked is leave to ask; who of those that asked is served first
-//! is the [`feeder`](super::feeder)'s business.
+//! is lost to the whole swarm. Those that owe us least come first.
+//!
+//! What is left over is not for those who only take: a peer that has had a free first piece, and twice what it gave, is *spent*. While we trade
+//! it has no slot until it gives something, and be it that our uplink idles; else many neighbours' left-overs add up to a whole torrent.
+//!
+//! Being unchoked is leave to ask; who of those that asked is served first is the [`feeder`](super::feeder)'s business.
 //!
 //! This file decides; it sees peers only as [`View`]s, and its tests are scenarios of these.
 
@@ -45,8 +49,10 @@ const MAX_UNCHOKED: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) key: PeerKey,
-    /// How many pieces more it got from us than we from it.
+    /// How many pieces more it got from us than we from it; at a seed, how many it got that it could pass on and did not.
     pub(super) debt: u32,
+    /// It gets nothing more before it gives something.
+    pub(super) spent: bool,
     /// It has nothing yet, and nothing from us.
     pub(super) is_new: bool,
     /// It wants something from us.
@@ -107,7 +113,7 @@ impl Choker {
     pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
         // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
-        let used = |v: &&View| v.unchoked && v.interested && !v.idle && (seeding || v.debt < MUCH);
+        let used = |v: &&View| v.unchoked && v.interested && !v.idle && v.debt < MUCH;
         let used = views.iter().filter(used).count();
         let spare =
             self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(chosen.len()));
@@ -119,13 +125,14 @@ impl Choker {
 
     /// While downloading: the best givers, and one optimistic unchoke.
     fn reciprocate(&mut self, views: &[View]) -> BTreeSet<PeerKey> {
-        let mut givers: Vec<_> = views.iter().filter(|v| v.interested && v.gave > 0 && !v.snubs).collect();
+        let mut givers: Vec<_> =
+            views.iter().filter(|v| v.interested && !v.spent && v.gave > 0 && !v.snubs).collect();
         givers.sort_by_key(|v| {
             std::cmp::Reverse(if v.unchoked { v.gave * INCUMBENT_TENTHS / 10 } else { v.gave })
         });
         let mut chosen: BTreeSet<_> =
             givers.iter().take(self.slots.count(false) - 1).map(|v| v.key).collect();
-        let eligible = |v: &&View| v.interested && !chosen.contains(&v.key);
+        let eligible = |v: &&View| v.interested && !v.spent && !chosen.contains(&v.key);
         let keeps = self
             .optimistic
             .is_some_and(|key| views.iter().any(|v| v.key == key && v.unchoked && eligible(&v)));
@@ -143,10 +150,9 @@ impl Choker {
 
     /// While seeding: whoever has a turn left.
     fn turns(&self, now: Time, views: &[View]) -> BTreeSet<PeerKey> {
-        let mut holders: Vec<_> = views
-            .iter()
-            .filter(|v| v.unchoked && v.interested && v.changed.is_some_and(|since| now - since < SEED_TURN))
-            .collect();
+        let in_turn = |v: &&View| v.changed.is_some_and(|since| now - since < SEED_TURN) && v.debt < MUCH;
+        let mut holders: Vec<_> =
+            views.iter().filter(|v| v.unchoked && v.interested).filter(in_turn).collect();
         holders.sort_by_key(|v| std::cmp::Reverse(v.changed));
         holders.iter().take(self.slots.count(true)).map(|v| v.key).collect()
     }
@@ -160,7 +166,7 @@ impl Choker {
         seeding: bool,
     ) -> Vec<PeerKey> {
         let mut waiting: Vec<_> =
-            views.iter().filter(|v| v.interested && !chosen.contains(&v.key)).copied().collect();
+            views.iter().filter(|v| v.interested && !v.spent && !chosen.contains(&v.key)).copied().collect();
         self.rng.shuffle(&mut waiting);
         let since = |v: &View| match v.changed {
             // It holds a slot whose turn is over: only if nobody else wants it.
@@ -169,8 +175,8 @@ impl Choker {
             None => Time::default(),
         };
         waiting.sort_by_key(|v| {
-            let (debt, gave) = if seeding { (0, 0) } else { (v.debt, v.gave) };
-            (!v.is_new, !seeding && v.snubs, debt, std::cmp::Reverse(gave), since(v))
+            let gave = if seeding { 0 } else { v.gave };
+            (!v.is_new, !seeding && v.snubs, v.debt, std::cmp::Reverse(gave), since(v))
         });
         waiting.iter().map(|v| v.key).collect()
     }
@@ -203,6 +209,7 @@ mod tests {
         View {
             key: PeerKey::for_test(number),
             debt: 0,
+            spent: false,
             is_new: false,
             interested: true,
             unchoked: false,
@@ -315,6 +322,28 @@ mod tests {
         views.extend([View { debt: MUCH + 1, ..peer(8, 0) }, peer(9, 0)]);
         views.extend((10..13).map(|n| peer(n, 0)));
         assert_eq!(choker.fill(at(2), &views, false), keys((0..4).chain(9..13)));
+    }
+
+    #[test]
+    fn who_is_spent_has_no_slot_though_nobody_else_wants_it() {
+        for gave in [0, 9_000] {
+            let spent = View { spent: true, ..peer(0, gave) };
+            let mut choker = Choker::new(None, 1);
+            assert_eq!(choker.fill(at(1), &[spent], false), keys([]));
+            let holds = View { unchoked: true, changed: Some(at(0)), ..spent };
+            assert_eq!(choker.judge(at(10), &[holds], 0, false), keys([]));
+            assert_eq!(choker.judge(at(20), &[peer(0, gave)], 0, false), keys([0]));
+        }
+    }
+
+    #[test]
+    fn who_keeps_what_a_seed_gave_it_loses_its_turn_to_others_and_only_to_them() {
+        let holder = View { debt: MUCH, unchoked: true, changed: Some(at(8)), ..peer(0, 0) };
+        let mut choker = Choker::new(None, 1);
+        assert_eq!(choker.judge(at(10), &[holder], 0, true), keys([0]));
+        let others = (1..=SEEDING).map(|n| peer(n, 0));
+        let views: Vec<_> = std::iter::once(holder).chain(others).collect();
+        assert_eq!(choker.judge(at(20), &views, 0, true), keys(1..=SEEDING));
     }
 
     #[test]

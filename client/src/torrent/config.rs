@@ -78,4 +78,6 @@ pub struct Ablation {
     pub no_choker: bool,
     /// Never ask two peers for one block.
     pub no_endgame: bool,
+    /// Leave with a peer what was asked of it, however long its line.
+    pub no_take_over: bool,
 }

@@ -165,6 +165,7 @@ impl Torrent {
 
     pub(super) fn remove_peer(&mut self, now: Time, key: PeerKey, reason: Option<Reason>) {
         let Some(mut peer) = self.peers.remove(key) else { return };
+        self.interests -= u32::from(peer.download.interested);
         match &mut self.phase {
             Phase::Content(content) => {
                 for outstanding in peer.download.take_back_all(now) {
@@ -173,6 +174,9 @@ impl Torrent {
                 }
                 content.picker.disown(key);
                 forget_pieces(&mut content.picker, content.info.layout(), &peer.pieces);
+                for piece in content.first_copies.lost(key) {
+                    content.suggestions.lost(piece);
+                }
             }
             Phase::Metadata(fetch) => fetch.remove_source(key),
             Phase::Layers(_) | Phase::AwaitingInfo(_) | Phase::Unusable => {}

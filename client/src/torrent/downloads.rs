@@ -35,6 +35,12 @@ impl Torrent {
         let interested = peer.download.needed > 0;
         if peer.download.interested != interested {
             peer.download.interested = interested;
+            peer.download.was_interesting |= interested;
+            if interested {
+                self.interests += 1;
+            } else {
+                self.interests -= 1;
+            }
             self.send(now, key, if interested { Message::Interested } else { Message::NotInterested });
         }
     }

@@ -149,6 +149,7 @@ impl Torrent {
             return Ok(());
         }
         content.picker.gained(piece);
+        content.first_copies.seen(piece, key);
         let became_seed = field.is_all();
         if content.picker.needs(piece) {
             peer.download.needed += 1;
@@ -213,6 +214,7 @@ impl Torrent {
             peer.was_leecher = true;
             for piece in layout.pieces().filter(|&piece| field.has(piece)) {
                 content.picker.gained(piece);
+                content.first_copies.seen(piece, key);
             }
         }
         content.picker.disown(key);

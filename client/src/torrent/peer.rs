@@ -31,6 +31,13 @@ const MAX_TAKEN_BACK: usize = 1_024;
 /// A debt is counted in pieces, and smaller ones in units of so many bytes: between two that trade, one is always a little ahead.
 const LEAST_DEBT: u64 = 256 * 1024;
 
+/// Pieces that a peer may have for nothing.
+const LOAN: u64 = 1;
+
+/// How many times as much as it gave a peer may have on top of that. Not just as much: between two that trade, one is always ahead, and the
+/// slower one shall get on too.
+const RETURN: u64 = 2;
+
 /// Who owes more is as good as who owes this.
 const MAX_DEBT: u32 = 64;
 
@@ -82,6 +89,8 @@ pub(super) struct Outstanding {
 pub(super) struct Download {
     pub(super) choked: bool,
     pub(super) interested: bool,
+    /// It has had something that we lacked.
+    pub(super) was_interesting: bool,
     /// Pieces that it has and we need. We are interested while there are any.
     pub(super) needed: u32,
     pub(super) allowed_fast: BTreeSet<PieceIndex>,
@@ -183,6 +192,7 @@ impl Peer {
             download: Download {
                 choked: true,
                 interested: false,
+                was_interesting: false,
                 needed: 0,
                 allowed_fast: BTreeSet::new(),
                 suggested: VecDeque::new(),
@@ -237,6 +247,15 @@ impl Peer {
     pub(super) fn is_newcomer(&self, layout: &Layout) -> bool {
         self.field().is_some_and(Bitfield::is_none)
             && self.upload.meter.total() < u64::from(layout.piece_length())
+    }
+
+    /// It has had its free first taste, and all that it may have for what it gave. Who never had anything that we lacked is not to blame for
+    /// giving nothing; who has nothing after it got a piece hides what it has.
+    pub(super) fn is_spent(&self, layout: &Layout) -> bool {
+        let loan = LOAN * u64::from(layout.piece_length()).max(LEAST_DEBT);
+        let got = self.upload.meter.total() + self.upload.handed_over;
+        let could_give = self.download.was_interesting || self.field().is_some_and(Bitfield::is_none);
+        could_give && got >= loan + RETURN * self.download.meter.total()
     }
 
     /// How many pieces more it got from us than we from it.

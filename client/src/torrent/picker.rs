@@ -19,6 +19,7 @@ use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PieceIndex};
 
 use super::Time;
 use super::blame::Culprit;
+use super::config::Ablation;
 use super::peers::PeerKey;
 
 /// While we have fewer pieces than this, new ones are picked at random (BEP 3; libtorrent's `initial_picker_threshold` is 4 too).
@@ -108,6 +109,7 @@ pub(super) struct Picker {
     sequential: bool,
     random: bool,
     endgame: bool,
+    takes_over: bool,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -136,6 +138,7 @@ impl Picker {
             sequential: false,
             random: false,
             endgame: true,
+            takes_over: true,
             layout,
         }
     }
@@ -146,9 +149,10 @@ impl Picker {
     }
 
     /// For experiments: see [`super::Ablation`].
-    pub(super) fn set_ablation(&mut self, random: bool, endgame: bool) {
-        self.random = random;
-        self.endgame = endgame;
+    pub(super) fn set_ablation(&mut self, ablation: Ablation) {
+        self.random = ablation.random_picker;
+        self.endgame = !ablation.no_endgame;
+        self.takes_over = !ablation.no_take_over;
     }
 
     // -- what is there
@@ -364,7 +368,7 @@ impl Picker {
         asker: Asker<'_>,
         idles: impl Fn(PeerKey, Block) -> bool,
     ) -> Option<(Block, PeerKey)> {
-        if !self.endgame {
+        if !self.takes_over {
             return None;
         }
         let allowed = |piece: PieceIndex| {

@@ -120,10 +120,8 @@ impl Torrent {
                 peer.download.needed -= 1;
                 self.show_interest(now, key);
             }
-            // Those that have this piece are told too: it is how they learn that we are a seed in the end. Only to a seed it is no news.
-            if self.peers.get(key).is_some_and(|peer| !peer.is_seed()) {
-                self.send(now, key, Message::Have(piece.get()));
-            }
+            // Those that have this piece are told too: it is how a seed learns who passes on what it gave, and all that we are done.
+            self.send(now, key, Message::Have(piece.get()));
         }
     }
 

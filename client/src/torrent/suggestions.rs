@@ -35,6 +35,11 @@ impl Suggestions {
         self.sent.set(piece);
     }
 
+    /// What was sent of this piece is gone.
+    pub(super) fn lost(&mut self, piece: PieceIndex) {
+        self.done &= !self.sent.clear(piece);
+    }
+
     /// Whether something of this piece has left.
     pub(super) fn is_sent(&self, piece: PieceIndex) -> bool {
         self.sent.has(piece)

@@ -7,6 +7,7 @@ use torrent_format::{Bitfield, PieceIndex};
 use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
+use super::peer::Peer;
 use super::peer::REQUEST_QUEUE;
 use super::peers::PeerKey;
 use super::time::Time;
@@ -48,10 +49,13 @@ impl Torrent {
     }
 
     fn views(&self, now: Time) -> Vec<View> {
+        let content = self.content();
+        let (leeching, trading) = (self.is_leeching(), self.is_trading());
         let layout = self.known_info().map(torrent_format::Info::layout);
         let view = |(key, peer): (PeerKey, &super::peer::Peer)| View {
             key,
-            debt: layout.map_or(0, |layout| peer.debt(layout)),
+            debt: content.map_or(0, |content| content.debt(key, peer, leeching)),
+            spent: trading && layout.is_some_and(|layout| peer.is_spent(layout)),
             is_new: layout.is_some_and(|layout| peer.is_newcomer(layout)),
             interested: peer.upload.interested,
             unchoked: !peer.upload.choked,
@@ -77,10 +81,23 @@ impl Torrent {
         if choked {
             self.let_finish(now, key);
         }
-        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
+        let Some(peer) = self.peers.get_mut(key).filter(|_| matches!(self.phase, Phase::Content(_))) else {
+            return;
+        };
         peer.upload.choked = choked;
         peer.upload.changed = Some(now);
         peer.upload.busy = now;
+        if !choked {
+            // First, for it asks as soon as it is unchoked.
+            self.suggest(now, key);
+        }
+        self.send(now, key, if choked { Message::Choke } else { Message::Unchoke });
+        self.reject_unserved(now, key);
+    }
+
+    /// What this peer asked for and may not have is dropped, and it is told so (BEP 6).
+    fn reject_unserved(&mut self, now: Time, key: PeerKey) {
+        let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
         let is_fast = peer.capabilities.fast;
         let mut dropped = Vec::new();
         for request in std::mem::take(&mut peer.upload.queue) {
@@ -91,21 +108,14 @@ impl Torrent {
             }
         }
         self.line_up(now, key);
-        if !choked {
-            // First, for it asks as soon as it is unchoked.
-            self.suggest(now, key);
-        }
-        self.send(now, key, if choked { Message::Choke } else { Message::Unchoke });
-        if is_fast {
-            for request in dropped {
-                self.send(now, key, Message::Reject(request));
-            }
+        for request in dropped.into_iter().filter(|_| is_fast) {
+            self.send(now, key, Message::Reject(request));
         }
     }
 
     /// Names a piece that this peer had better fetch next.
     fn suggest(&mut self, now: Time, key: PeerKey) {
-        let Phase::Content(Content { info, picker, suggestions }) = &mut self.phase else { return };
+        let Phase::Content(Content { info, picker, suggestions, .. }) = &mut self.phase else { return };
         let Some(peer) = self.peers.get(key).filter(|peer| peer.capabilities.fast && !peer.is_seed()) else {
             return;
         };
@@ -205,27 +215,27 @@ impl Torrent {
     /// Hands the owner what the uplink can take soon.
     pub(super) fn feed(&mut self, now: Time) {
         let rate = self.uploaded.rate(now, 3);
-        let leeching = self.is_leeching();
+        let (leeching, trading) = (self.is_leeching(), self.is_trading());
         let Self { peers, feeder, actions, phase: Phase::Content(content), .. } = self else { return };
-        let Content { info, picker, suggestions } = content;
-        let layout = info.layout();
-        let mut begun = Vec::new();
+        let (mut begun, mut spent) = (Vec::new(), Vec::new());
         while !feeder.is_ahead(now, rate) {
             let wishes = |key| {
                 // One more than the credit may go out, or a request longer than the credit would wait for ever.
                 let peer = peers.get(key).filter(|peer| peer.upload.credit(now) > 0);
+                let is_spent = trading && peer.is_some_and(|peer| peer.is_spent(content.info.layout()));
                 let pieces = peer.into_iter().flat_map(|peer| peer.upload.wishes());
-                let pieces = pieces.filter_map(|(index, at_hand)| Some((layout.piece(index)?, at_hand)));
+                let pieces = pieces.filter(move |&(_, at_hand)| at_hand || !is_spent);
+                let pieces = pieces
+                    .filter_map(|(index, at_hand)| Some((content.info.layout().piece(index)?, at_hand)));
                 pieces.map(|(piece, at_hand)| {
                     // What is on its way to another is as good as there.
-                    let sent = u32::from(!at_hand && suggestions.is_sent(piece));
-                    (piece, 2 * picker.availability(piece).max(sent) + u32::from(!at_hand))
+                    let sent = u32::from(!at_hand && content.suggestions.is_sent(piece));
+                    (piece, 2 * content.picker.availability(piece).max(sent) + u32::from(!at_hand))
                 })
             };
             let standing = |key| {
                 let Some(peer) = peers.get(key) else { return (0, 0) };
-                let debt = if leeching { peer.debt(layout) } else { 0 };
-                (debt, peer.field().map_or(0, Bitfield::count))
+                (content.debt(key, peer, leeching), peer.field().map_or(0, Bitfield::count))
             };
             let Some(turn) = feeder.turn(now).or_else(|| feeder.begin_turn(now, standing, wishes)) else {
                 break;
@@ -239,8 +249,14 @@ impl Torrent {
             };
             let bytes = u64::from(next.length);
             if peer.upload.hand_over(turn.piece, bytes) {
-                suggestions.sent(turn.piece);
+                if content.is_origin && content.picker.availability(turn.piece) == 0 {
+                    content.first_copies.given(turn.piece, turn.key);
+                }
+                content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
+            }
+            if trading && peer.is_spent(content.info.layout()) {
+                spent.push(turn.key);
             }
             actions.push_back(Action::SendBlock(turn.key, next));
             feeder.handed(now, turn.key, bytes);
@@ -250,6 +266,22 @@ impl Torrent {
         // Before it is through with this piece it knows the next.
         for key in begun {
             self.suggest(now, key);
+        }
+        for key in spent {
+            self.close_account(now, key);
+        }
+    }
+
+    /// This peer gets nothing more until it gives something. The piece at hand it may finish.
+    fn close_account(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let at_hand = peer.upload.at_hand.map(|(piece, _)| piece);
+        peer.upload.allowed_fast.retain(|&piece, _| at_hand == Some(piece));
+        if peer.upload.choked {
+            self.reject_unserved(now, key);
+        } else {
+            self.set_choked(now, key, true);
+            self.slots_changed = true;
         }
     }
 
@@ -325,7 +357,8 @@ impl Torrent {
     pub(super) fn offer_allowed_fast(&mut self, now: Time, key: PeerKey) {
         let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
         let newcomer = peer.field().is_some_and(|field| (field.count() as usize) < ALLOWED_FAST);
-        if !peer.capabilities.fast || !newcomer || !peer.upload.allowed_fast.is_empty() {
+        let spent = peer.is_spent(content.info.layout());
+        if !peer.capabilities.fast || !newcomer || spent || !peer.upload.allowed_fast.is_empty() {
             return;
         }
         let set = allowed_fast_set(peer.addr.ip(), self.hashes.primary(), content.info.layout());
@@ -356,5 +389,17 @@ impl Torrent {
             MetadataMessage::Reject { piece: part }
         };
         self.send(now, key, Message::Extended { id, payload: answer.encode() });
+    }
+}
+
+impl Content {
+    /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
+    /// a peer got of a seed and did not pass on.
+    fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
+        if leeching {
+            peer.debt(self.info.layout())
+        } else {
+            self.first_copies.kept(key, peer.upload.at_hand.map(|(piece, _)| piece))
+        }
     }
 }

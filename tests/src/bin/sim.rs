@@ -28,7 +28,7 @@ options
   --seeds N          runs, with seeds one after another                 [1]
   --seed N           seed of the first run                              [1]
   --jobs N           runs at a time                                     [1]
-  --without P        switch a policy off: rarest-first, choker, endgame; or the checker, for speed
+  --without P        switch a policy off: rarest-first, choker, endgame, take-over; or the checker, for speed
 ";
 
 fn main() -> ExitCode {
@@ -203,6 +203,7 @@ impl Options {
                     "choker" => options.ablation.no_choker = true,
                     "checker" => options.checked = false,
                     "endgame" => options.ablation.no_endgame = true,
+                    "take-over" => options.ablation.no_take_over = true,
                     _ => return Err(bad()),
                 },
                 _ => return Err(format!("no such option: {option}")),

@@ -14,7 +14,7 @@ use super::limits::{self, Peer};
 use super::link::{Link, Side};
 use super::node::{Node, Traffic};
 use super::scenario::{Holding, Scenario};
-use super::world::{Probe, SLICE, Tally};
+use super::world::{Gifts, Probe, SLICE, Tally};
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,6 +70,8 @@ pub struct Report {
     pub probe: Probe,
     /// The like in each twentieth of the run: use, and the rest.
     pub timeline: Vec<(f64, Share)>,
+    /// By second: what free riders had got by then.
+    pub gifts: Vec<Gifts>,
     /// `choke` messages a minute and node.
     pub chokes: f64,
     /// Bytes of messages over bytes of payload.
@@ -176,6 +178,7 @@ impl Report {
                 .map(|part| (span * part / 20, span * (part + 1) / 20))
                 .map(|(from, to)| (uplink_use(nodes, tally, from, to), tally.idle.shares(from, to)))
                 .collect(),
+            gifts: tally.gift_series.clone(),
             chokes: sum(|node| node.traffic.chokes) as f64 / minutes,
             overhead: sum(|node| node.traffic.control) as f64 / tally.sent as f64,
             friends: tally.friends.clone(),

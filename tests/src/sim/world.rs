@@ -27,7 +27,7 @@ use super::node::{Connection, Node, PORT};
 use super::queue::Queue;
 use super::report::{Outcome, Remains, Report};
 use super::scenario::{Holding, Leaving, Scenario};
-pub use probe::Probe;
+pub use probe::{Gifts, Probe, Way};
 pub use strategist::Strategist;
 
 /// The tracker's distance from the middle of the network.
@@ -85,6 +85,10 @@ pub struct Tally {
     pub idle: Slices,
     /// What regular looks at all nodes found.
     pub probe: Probe,
+    /// What free riders got so far.
+    pub gifts: Gifts,
+    /// The like by each second.
+    pub gift_series: Vec<Gifts>,
     /// By second: slots that downloaders give to their own class, and slots that they give.
     pub friends: Vec<[u32; 2]>,
     /// By second: downloaders, and the largest number of them that lack one piece only, and the same.
@@ -140,6 +144,8 @@ impl Tally {
             slices: Vec::new(),
             idle: Slices::new(SLICE),
             probe: Probe::default(),
+            gifts: Gifts::default(),
+            gift_series: Vec::new(),
             friends: Vec::new(),
             clubs: Vec::new(),
             rarest_at_departure: None,

@@ -176,6 +176,55 @@ fn a_choked_fast_peer_may_finish_its_piece_and_hears_of_each_request_that_is_dro
     assert_eq!(scene.heard(peers[0]), refused);
 }
 
+/// It asks for every block of this piece and gets it.
+fn take_piece(scene: &mut Scene, taker: PeerKey, piece: u32) {
+    for number in 0..16 {
+        scene.says(taker, [Message::Request(block(piece, number))]);
+        scene.torrent.handle_block_sent(scene.now, taker, block(piece, number));
+        scene.drain();
+    }
+}
+
+#[test]
+fn who_takes_has_one_piece_for_nothing_and_then_as_it_gives() {
+    let mut scene = Scene::new(4, 16, |piece| piece < 2, |_| {});
+    let taker = scene.connect(2, MODERN);
+    scene.says(taker, [Message::HaveNone, Message::Have(2), Message::Interested]);
+    take_piece(&mut scene, taker, 0);
+    assert!(scene.heard(taker).contains(&Message::Choke));
+    scene.pass(seconds(30));
+    assert!(!scene.heard(taker).contains(&Message::Unchoke), "nobody else wants a slot, and still");
+    scene.says(taker, [Message::Unchoke]);
+    let request = scene.requests_to(taker)[0];
+    assert_eq!(scene.sends_block(taker, request), Verdict::Keep);
+    scene.pass(seconds(10));
+    assert!(scene.heard(taker).contains(&Message::Unchoke), "it gave something");
+}
+
+#[test]
+fn who_can_get_nothing_from_anybody_gives_as_a_seed_does() {
+    let mut scene = Scene::new(4, 16, |piece| piece < 2, |_| {});
+    let taker = scene.connect(2, MODERN);
+    scene.says(taker, [Message::HaveNone, Message::Interested]);
+    take_piece(&mut scene, taker, 0);
+    take_piece(&mut scene, taker, 1);
+    assert_eq!(scene.blocks_to(taker).len(), 32);
+}
+
+#[test]
+fn who_never_had_anything_for_us_is_not_to_blame() {
+    let mut scene = Scene::new(4, 16, |piece| piece < 2, |_| {});
+    let seed = scene.connect(1, MODERN);
+    let taker = scene.connect(2, MODERN);
+    scene.says(seed, [Message::HaveAll]);
+    scene.says(taker, [Message::HaveNone, Message::Interested]);
+    take_piece(&mut scene, taker, 0);
+    scene.says(taker, [Message::Have(0)]);
+    scene.pass(seconds(10));
+    take_piece(&mut scene, taker, 1);
+    assert_eq!(scene.blocks_to(taker).len(), 32);
+}
+
 #[test]
 fn who_finishes_lingers_for_those_who_lack_something_but_not_for_ever() {
     let mut scene = Scene::leecher(1, 1);

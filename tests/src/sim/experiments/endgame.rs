@@ -39,7 +39,8 @@ pub(super) fn run(setup: &Setup) -> Vec<Row> {
         ));
         rows.push(Row::of(format!("{name}: duplicates, % of F"), Mark::AtMost(0.5, 0.2), &runs, duplicates));
         rows.push(delay(format!("{name}: last finish later by, s"), Mark::AtMost(5.0, 2.0), &runs, &calm));
-        let off = run(Some(trouble), Ablation { no_endgame: true, ..Ablation::default() });
+        let off =
+            run(Some(trouble), Ablation { no_endgame: true, no_take_over: true, ..Ablation::default() });
         rows.push(delay(
             format!("ablation: {name}, no endgame: last finish later by, s"),
             Mark::None,

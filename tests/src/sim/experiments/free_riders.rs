@@ -5,6 +5,7 @@ use client::torrent::{Ablation, Stay};
 use super::super::Behaviour;
 use super::super::report::Report;
 use super::super::scenario::{MBIT, Scenario};
+use super::super::world::Way;
 use super::measure::{honest, leech_phase, mean, middle, outlaws, slots, took, traffic_by};
 use super::{Mark, Row, Setup};
 
@@ -60,7 +61,7 @@ pub(super) fn run(setup: &Setup) -> Vec<Row> {
 }
 
 fn rows(name: &str, runs: &[Report], alone: &[Report]) -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         Row::of(format!("{name}: R in the leech phase"), Mark::AtLeast(4.0, 8.0), runs, advantage),
         Row::of(format!("{name}: R by finishing times"), Mark::None, runs, |run| {
             mean(outlaws(run).map(took)) / middle(honest(run).map(took))
@@ -82,18 +83,6 @@ fn rows(name: &str, runs: &[Report], alone: &[Report]) -> Vec<Row> {
                 .map(|(with, without)| middle(honest(with).map(took)) / middle(honest(without).map(took)))
                 .collect(),
         },
-        Row::of(
-            format!("{name}: of what leaked, an honest neighbour had use for, %"),
-            Mark::None,
-            runs,
-            |run| 100.0 * run.probe.needless_leaks as f64 / run.probe.leaks as f64,
-        ),
-        Row::of(
-            format!("{name}: of what leaked, an honest request waited meanwhile, %"),
-            Mark::None,
-            runs,
-            |run| 100.0 * run.probe.overtaking_leaks as f64 / run.probe.leaks as f64,
-        ),
         Row::of(format!("{name}: slots that downloaders give to cheats, %"), Mark::None, runs, |run| {
             let until = leech_phase(run);
             let [own, all] = run
@@ -105,7 +94,24 @@ fn rows(name: &str, runs: &[Report], alone: &[Report]) -> Vec<Row> {
         }),
         Row::of(format!("{name}: slots that a node gives"), Mark::None, runs, slots),
         Row::of(format!("{name}: leaked, % of contributors' uplink"), Mark::AtMost(12.0, 6.0), runs, leaked),
-    ]
+    ];
+    // Together these come to what a cheat has, which over what a contributor has is 1 / R.
+    rows.extend(Way::ALL.map(|way| {
+        let share = |run: &Report| 100.0 * gift(run, way) / total(run);
+        Row::of(
+            format!("{name}: a cheat has from {}, % of the payload", way.title()),
+            Mark::None,
+            runs,
+            share,
+        )
+    }));
+    rows
+}
+
+/// Bytes that a cheat has by this way when the leech phase ends.
+fn gift(run: &Report, way: Way) -> f64 {
+    let by_then = run.gifts.get(leech_phase(run)).or(run.gifts.last());
+    by_then.map_or(0.0, |gifts| gifts[way as usize] as f64) / outlaws(run).count() as f64
 }
 
 /// What a run's downloaders have to get, in bytes.

@@ -268,7 +268,8 @@ impl World {
             if lacking && !paid {
                 end.unrequited += length;
             }
-            let leak = lacking && self.nodes[other].spec.behaviour.free_rider;
+            let to_rider = self.nodes[other].spec.behaviour.free_rider;
+            let leak = lacking && to_rider;
             if leak {
                 self.nodes[id].leaked += length;
             }
@@ -281,6 +282,9 @@ impl World {
             }
             if let Some(connection) = node.connections.get(key).copied() {
                 behind.into_iter().for_each(|message| self.dispatch(id, connection, message));
+            }
+            if to_rider {
+                self.note_gift(id, link_id, side, block);
             }
             if leak {
                 self.probe_leak(id);

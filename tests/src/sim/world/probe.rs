@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use client::wire::BlockRequest;
 use torrent_format::PieceIndex;
 
 use super::super::event::NodeId;
 use super::super::idle::Uplink;
+use super::super::link::{LinkId, Side};
+use super::super::node::Node;
+use super::super::scenario::Holding;
 use super::World;
 
 /// Time between looks.
@@ -14,6 +18,54 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes leaked by a node from one look at a leak to the next: eight blocks.
 const LEAK_INTERVAL: u64 = 8 * 16_384;
+
+/// By which way a free rider came by a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Of a seed, while no honest downloader had the piece.
+    SeedFirst,
+    /// Of a seed, while others had it too.
+    SeedAgain,
+    /// Of a downloader that had everything by then.
+    Finished,
+    /// Of a downloader that choked it: allowed fast.
+    AllowedFast,
+    /// In a slot, within the first piece's worth of this downloader.
+    Taste,
+    /// In a slot, while no honest request waited there.
+    Surplus,
+    /// In a slot, while an honest request waited there.
+    Overtaking,
+}
+
+impl Way {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] = [
+        Self::SeedFirst,
+        Self::SeedAgain,
+        Self::Finished,
+        Self::AllowedFast,
+        Self::Taste,
+        Self::Surplus,
+        Self::Overtaking,
+    ];
+
+    /// For the tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::SeedFirst => "the seed, of what no other had",
+            Self::SeedAgain => "the seed, of what others had",
+            Self::Finished => "downloaders that were done",
+            Self::AllowedFast => "downloaders, allowed fast",
+            Self::Taste => "downloaders, the first piece of each",
+            Self::Surplus => "downloaders, while no honest request waited",
+            Self::Overtaking => "downloaders, while an honest request waited",
+        }
+    }
+}
+
+/// Bytes that free riders got, by [`Way`].
+pub type Gifts = [u64; Way::ALL.len()];
 
 /// Sums over all looks.
 #[derive(Clone, Copy, Default, Debug)]
@@ -72,6 +124,7 @@ impl World {
         }
         self.tally.probe = probe;
         self.tally.friends.push(friends);
+        self.tally.gift_series.push(self.tally.gifts);
     }
 
     /// How many a downloader has unchoked that are of its own class, and how many in all.
@@ -101,6 +154,38 @@ impl World {
         self.tally.clubs.push([lacking, clubs.into_values().max().unwrap_or(0)]);
     }
 
+    /// A node sends a block to a free rider: how come?
+    pub(super) fn note_gift(&mut self, id: NodeId, link: LinkId, side: Side, block: BlockRequest) {
+        let node = &self.nodes[id];
+        let piece = self.info.layout().piece(block.index);
+        let has = |node: &Node| piece.is_some_and(|piece| node.books.verified().has(piece));
+        let downloads = |node: &&Node| node.spec.holding != Holding::Everything && !node.is_outlaw();
+        let end = self.links[link].end(side);
+        let way = if node.spec.holding == Holding::Everything {
+            let others = self.nodes.iter().filter(downloads).any(has);
+            if others { Way::SeedAgain } else { Way::SeedFirst }
+        } else if node.books.verified().is_all() {
+            Way::Finished
+        } else if end.choking {
+            Way::AllowedFast
+        } else if end.sent <= u64::from(self.scenario.piece_length) {
+            Way::Taste
+        } else if self.is_waited_for(id) {
+            Way::Overtaking
+        } else {
+            Way::Surplus
+        };
+        self.tally.gifts[way as usize] += u64::from(block.length);
+    }
+
+    /// Whether an honest neighbour's request waits here.
+    fn is_waited_for(&self, id: NodeId) -> bool {
+        self.nodes[id].connections.iter().any(|connection| {
+            let honest = !self.nodes[connection.other].is_outlaw();
+            honest && self.checker.is_waited_for(connection.link, connection.side)
+        })
+    }
+
     /// A downloader has sent a block to a free rider: now and then, looks whether somebody better wanted one.
     pub(super) fn probe_leak(&mut self, id: NodeId) {
         if !self.nodes[id].leaked.is_multiple_of(LEAK_INTERVAL) {
@@ -111,10 +196,7 @@ impl World {
             let honest = !self.nodes[connection.other].is_outlaw();
             wanted && honest && self.lacks_and_wants_not(connection.other, id)
         });
-        let overtakes = self.nodes[id].connections.iter().any(|connection| {
-            let honest = !self.nodes[connection.other].is_outlaw();
-            honest && self.checker.is_waited_for(connection.link, connection.side)
-        });
+        let overtakes = self.is_waited_for(id);
         self.tally.probe.overtaking_leaks += u64::from(overtakes);
         self.tally.probe.leaks += 1;
         self.tally.probe.needless_leaks += u64::from(better);
