@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps for a guessed time: [`wait`] and [`process`] watch for an event up to a generous deadline.
 
+pub mod bench;
 pub mod bencode;
 pub mod binary;
 pub mod content;
@@ -17,5 +18,6 @@ pub mod process;
 pub mod require;
 pub mod sandbox;
 pub mod sim;
+pub mod tracker;
 pub mod tree;
 pub mod wait;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use harness::bench::machine::cores;
+use harness::bench::version;
 use harness::foreign::libtorrent;
 use harness::require::find;
 
 use crate::floor::Floor;
-use crate::machine::cores;
 use crate::options::Options;
 use crate::payload::Payload;
 
@@ -251,19 +252,6 @@ fn imdl(program: &Path, job: &Job<'_>) -> Command {
     command.args(["torrent", "create", "--piece-length", &job.piece_length.to_string()]);
     command.arg("--output").arg(job.output).arg("--input").arg(job.payload);
     command
-}
-
-/// The first word of what it says that looks like a version; `None`: it can't be run, or has none.
-fn version(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    // A Python without the module.
-    if said.contains("Traceback") {
-        return None;
-    }
-    let mut words = said.split_whitespace().map(|word| word.trim_start_matches('v'));
-    words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())).map(str::to_owned)
 }
 
 impl fmt::Display for Format {

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use harness::bench::machine::cores;
+use harness::bench::usage::cpu_of_self;
 use harness::wait::Stopwatch;
 use torrent_format::BLOCK_LENGTH;
 use torrent_format::hash::{self, Sha1State, update_each};
 
 use crate::contenders::Format;
-use crate::machine::cores;
-use crate::measure::{Run, cpu_of_self};
+use crate::measure::Run;
 
 /// Of a larger file, only so much is hashed, again and again: far more than any cache holds, and no burden on the memory that
 /// caches the payload.

@@ -9,7 +9,6 @@
 
 mod contenders;
 mod floor;
-mod machine;
 mod measure;
 mod options;
 mod payload;
@@ -17,6 +16,8 @@ mod table;
 
 use std::path::Path;
 use std::process::ExitCode;
+
+use harness::bench::machine;
 
 use contenders::{Action, Contender, Kind, Tools};
 use measure::Measured;

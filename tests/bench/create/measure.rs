@@ -7,13 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use harness::bench;
+use harness::bench::usage::{cpu_of_children, kib};
 use harness::wait::Stopwatch;
 
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(1);
-
-/// The unit of times in /proc, whatever the kernel's own tick (Linux, `USER_HZ`).
-const TICKS_A_SECOND: f64 = 100.0;
 
 /// All that was seen of one contender.
 #[derive(Debug)]
@@ -46,10 +45,7 @@ pub(crate) struct Memory {
 impl Measured {
     /// The median over the runs.
     pub(crate) fn median(&self, of: impl Fn(&Run) -> f64) -> f64 {
-        let mut sorted: Vec<f64> = self.runs.iter().map(of).collect();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+        bench::median(self.runs.iter().map(of)).expect("it ran")
     }
 }
 
@@ -114,29 +110,4 @@ fn finish(child: &mut Child, mut errors: File, output: Option<&Path>) -> Result<
         Some(path) if !path.is_file() => Err(format!("it wrote no {}", path.display())),
         _ => Ok(()),
     }
-}
-
-fn kib(status: &str, key: &str) -> u64 {
-    let value = status.lines().find_map(|line| line.strip_prefix(key));
-    value.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
-}
-
-/// Processor seconds of all children that have ended and were waited for (proc(5), `cutime` and `cstime`).
-fn cpu_of_children() -> f64 {
-    self_stat([15, 16])
-}
-
-/// Processor seconds of this process itself (proc(5), `utime` and `stime`).
-pub(crate) fn cpu_of_self() -> f64 {
-    self_stat([13, 14])
-}
-
-fn self_stat(fields: [usize; 2]) -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Two fields before: the pid, and a name that may hold anything but ends with the last parenthesis.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let values: Vec<&str> = rest.split_whitespace().collect();
-    let ticks =
-        |field: usize| values.get(field - 2).and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0);
-    fields.into_iter().map(ticks).sum::<f64>() / TICKS_A_SECOND
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use harness::bench::{self, size};
+
 use crate::payload::Payload;
 
 pub(crate) const USAGE: &str = "\
@@ -102,31 +104,6 @@ impl Options {
 
     /// The command line that does this again, but for where things lie.
     pub(crate) fn command(&self) -> String {
-        let mut command = String::from("cargo bench -p tests --bench create");
-        let places = ["--dir", "--torf", "--imdl"];
-        let kept: Vec<_> =
-            self.given.chunks(2).filter(|pair| !places.contains(&pair[0].as_str())).flatten().collect();
-        if !kept.is_empty() {
-            command.push_str(" --");
-        }
-        for argument in kept {
-            command.push(' ');
-            command.push_str(argument);
-        }
-        command
+        bench::command("create", &self.given, &["--dir", "--torf", "--imdl"])
     }
-}
-
-/// `4GiB`, `512KiB`, `1MiB`, `1000`.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = match unit {
-        "" => 1,
-        "KiB" | "K" => 1 << 10,
-        "MiB" | "M" => 1 << 20,
-        "GiB" | "G" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor).filter(|&bytes| bytes > 0)
 }

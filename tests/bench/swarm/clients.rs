@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::bench::version;
 use harness::netns::Host;
 use harness::process::{Line, Process};
 use harness::require::find;
@@ -225,19 +226,6 @@ fn done_script(work: &Path) -> PathBuf {
         .and_then(|()| std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)))
         .expect("a script can be written");
     script
-}
-
-/// The first word of what it says that looks like a version; `None`: it can't be run, or has none.
-fn version(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    // A Python without the module.
-    if said.contains("Traceback") {
-        return None;
-    }
-    let mut words = said.split_whitespace().map(|word| word.trim_start_matches('v'));
-    words.find(|word| word.starts_with(|first: char| first.is_ascii_digit())).map(str::to_owned)
 }
 
 impl fmt::Display for Client {

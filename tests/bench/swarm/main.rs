@@ -12,8 +12,6 @@
 mod calibrate;
 mod clients;
 mod figures;
-#[path = "../create/machine.rs"]
-mod machine;
 mod machine_load;
 mod options;
 mod payload;
@@ -31,6 +29,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clients::{Client, Tools};
+use harness::bench::machine;
 use harness::require;
 use options::Options;
 use reaper::Reaper;

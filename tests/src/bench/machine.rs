@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Processor, cores, memory and kernel, as Markdown.
-pub(crate) fn describe() -> String {
+pub fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (cpuinfo, meminfo) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
     let value = |text: &str, key: &str| {
@@ -26,6 +26,6 @@ pub(crate) fn describe() -> String {
 }
 
 /// Processors that this process may use.
-pub(crate) fn cores() -> usize {
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
