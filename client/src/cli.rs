@@ -192,7 +192,7 @@ fn execute(cx: &Context, command: Command) -> Result<(), CliError> {
             Command::Get(args) => Box::pin(get::run(cx, *args)).await,
             Command::Seed(args) => Box::pin(seed::run(cx, *args)).await,
             Command::Share(args) => Box::pin(share::run(cx, *args)).await,
-            Command::Tracker(args) => tracker::run(cx, args).await,
+            Command::Tracker(args) => Box::pin(tracker::run(cx, *args)).await,
             Command::Demo(args) => Box::pin(demo::run(cx, args)).await,
         }
     });

@@ -1,4 +1,4 @@
-//! What a tracker and a client say to each other (BEP 3, 7, 23, 31, 48).
+//! What a tracker and a client say to each other (BEP 3, 7, 15, 23, 31, 41, 48).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::{InfoHash, PeerId};
 
 pub mod http;
+pub mod udp;
 
 /// What a peer tells a tracker.
 #[derive(Clone, PartialEq, Eq, Debug)]

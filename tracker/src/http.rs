@@ -1,246 +1,252 @@
-//! The HTTP side: an axum router, and what a running tracker is.
+//! The HTTP side: what is asked and what is answered. Announces and scrapes are answered on hyper itself, all else by the axum
+//! router below: a router and its extractors take as long as an announce.
 //!
-//! Every peer is taken to be at the address that its connection came from. `ip=` in a query and `X-Forwarded-For` are ignored:
-//! anyone could be named there.
-#![expect(clippy::disallowed_methods, reason = "the clock and the seed of the swarms come in here")]
+//! Every peer is taken to be at the address that its connection came from, or that a trusted proxy names. `ip=` in a query is
+//! ignored: anyone could be named there.
 
+mod body;
 mod connection;
+mod paths;
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::future::{Future, Ready, ready};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::routing::get;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
-use torrent_format::InfoHash;
-use torrent_format::announce::http::{self as wire, ScrapeEntry};
-use torrent_format::announce::{AnnounceReply, AnnounceRequest};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use torrent_format::announce::AnnounceEvent;
+use torrent_format::announce::http::{self as wire, CompactReply, QueryError, RetryIn};
 
-use crate::swarm::{Settings, Swarms};
-use connection::Endpoints;
+use crate::core::{Refusal, Tracker};
+use crate::forwarded::{BadForwarded, client_behind};
+use crate::metrics::ListenerMetrics;
+use crate::swarm::{Picked, external_ip};
 
-pub use crate::own_seeder::OwnSeeder;
+use body::Reply;
+pub(crate) use connection::{Endpoints, Listener, accept, bind};
+use paths::Question;
 
-/// How often a part of the swarms is searched for silent peers.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// When those who come too early or too many may come again.
+const BUSY_RETRY: Duration = Duration::from_secs(5 * 60);
 
-/// Peers looked at each time: about a millisecond, during which announces wait; a million peers take under a minute.
-const SWEEP_BUDGET: usize = 20_000;
-
-/// How to serve.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to listen: one or several.
-    pub http: Vec<SocketAddr>,
-    /// How often peers announce.
-    pub interval: Duration,
-    /// A seeder that the tracker lists at the address that the asker connected to, on this port: how an embedded tracker lists
-    /// its own seeder (`sprat share`, `sprat demo`).
-    pub own_seeder: Option<OwnSeeder>,
+thread_local! {
+    /// The peers of the announce that is being answered: IPv4, IPv6.
+    static PEERS: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
-/// Can't serve.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The address is taken or not ours.
-    #[error("can't listen on {addr}: {source}")]
-    Listen {
-        /// Which.
-        addr: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// There is no randomness to be had for whom to hand out.
-    #[error("the system gives no random numbers: {0}")]
-    Random(getrandom::Error),
+/// Answers requests.
+pub(crate) struct Site {
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) router: Router,
 }
 
-/// A running tracker. Dropped, it ends at once.
-#[derive(Debug)]
-pub struct Server {
-    addrs: Vec<SocketAddr>,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+/// Everything that is neither an announce nor a scrape.
+pub(crate) fn router() -> Router {
+    Router::new().route("/health", get(|| async { "ok\n" })).fallback(|| async {
+        (StatusCode::NOT_FOUND, "This is a BitTorrent tracker. It is asked at /announce and /scrape.\n")
+    })
 }
 
-impl Server {
-    /// Where it listens, ports filled in.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addrs
-    }
+/// One connection's requests.
+pub(crate) struct Service {
+    site: Arc<Site>,
+    metrics: ListenerMetrics,
+    endpoints: Endpoints,
+}
 
-    /// Takes no more connections, answers what was asked, ends within `limit`.
-    pub async fn stop(mut self, limit: Duration) {
-        self.stop.send_replace(true);
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::debug!("connections were cut off");
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Reply>;
+    type Error = std::convert::Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        self.metrics.received.inc();
+        let has_body = has_body(request.headers());
+        let mut answering = self.answer(request);
+        if has_body {
+            answering.close();
         }
+        answering
     }
 }
 
-/// Listens and serves in the background, on the current tokio runtime.
-///
-/// # Errors
-/// If one of the addresses can't be listened on; then none is.
-pub async fn serve(config: Config) -> Result<Server, ServeError> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(ServeError::Random)?;
-    let settings = Settings { interval: config.interval, ..Settings::default() };
-    let tracker = Arc::new(Tracker {
-        swarms: Mutex::new(Swarms::with_settings(u64::from_ne_bytes(seed), settings)),
-        own_seeder: config.own_seeder,
-        started: Instant::now(),
-    });
-
-    let mut listeners = Vec::new();
-    let mut addrs = Vec::new();
-    for &addr in &config.http {
-        let failed = |source| ServeError::Listen { addr, source };
-        let listener = connection::listen(addr).map_err(failed)?;
-        addrs.push(listener.local_addr().map_err(failed)?);
-        listeners.push(listener);
-    }
-
-    let (stop, stopped) = watch::channel(false);
-    let slots = Arc::new(Semaphore::new(connection::MAX_CONNECTIONS));
-    let mut tasks = JoinSet::new();
-    for listener in listeners {
-        tasks.spawn(connection::accept(listener, router(tracker.clone()), slots.clone(), stopped.clone()));
-    }
-    tasks.spawn(sweep(tracker, stopped));
-    Ok(Server { addrs, stop, tasks })
-}
-
-/// What the handlers share.
-struct Tracker {
-    swarms: Mutex<Swarms>,
-    own_seeder: Option<OwnSeeder>,
-    started: Instant,
-}
-
-impl Tracker {
-    fn announce(&self, endpoints: Endpoints, request: &AnnounceRequest) -> AnnounceReply {
-        let asker = SocketAddr::new(endpoints.remote.ip(), request.port);
-        let now = self.started.elapsed();
-        let mut swarms = self.swarms();
-        match self.own_seeder {
-            Some(own) => own.announce(&mut swarms, now, asker, endpoints.local.ip(), request),
-            None => swarms.announce(now, asker, request),
-        }
-    }
-
-    fn scrape(&self, info_hashes: Vec<InfoHash>) -> Vec<(InfoHash, ScrapeEntry)> {
-        let swarms = self.swarms();
-        let scrape = |info_hash: &InfoHash| match self.own_seeder {
-            Some(own) => own.scrape(&swarms, info_hash),
-            None => swarms.scrape(info_hash),
+impl Service {
+    fn answer(&self, request: Request<Incoming>) -> Answering {
+        let question = Question::of(request.uri().path());
+        let (method, headers) = (request.method(), request.headers());
+        let query = request.uri().query().unwrap_or_default().as_bytes();
+        let answer = match (question, method) {
+            (Question::Other, _) => return self.route(request),
+            (Question::Announce(_) | Question::Scrape(_), &Method::HEAD) => {
+                // HEAD asks what a GET would be answered, and changes nothing: no announce is made.
+                self.metrics.other.inc();
+                return Answering::now(bencoded(Vec::new()));
+            }
+            (Question::Announce(_) | Question::Scrape(_), method) if method != Method::GET => {
+                Err(Problem::Method(method.clone()))
+            }
+            (Question::Announce(Some(_)) | Question::Scrape(Some(_)), _) if !self.site.tracker.private => {
+                Err(Problem::Misspelt)
+            }
+            (Question::Announce(key), _) => {
+                self.announce(key, query, headers).map(|body| (body, &self.metrics.announce))
+            }
+            (Question::Scrape(key), _) => self.scrape(key, query).map(|body| (body, &self.metrics.scrape)),
+            (Question::Misspelt, _) => Err(Problem::Misspelt),
         };
-        info_hashes.into_iter().map(|info_hash| (info_hash, scrape(&info_hash))).collect()
+        let (body, counter) = answer.unwrap_or_else(|problem| {
+            (wire::encode_failure(&problem.to_string(), problem.retry_in()), &self.metrics.refused)
+        });
+        counter.inc();
+        Answering::now(bencoded(body))
     }
 
-    fn swarms(&self) -> MutexGuard<'_, Swarms> {
-        // Should an announce ever panic, the others go on: at worst one count is off until its swarm is empty.
-        self.swarms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn announce(&self, key: Option<&str>, query: &[u8], headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
+        let tracker = &self.site.tracker;
+        tracker.admit_key(key)?;
+        let ip = self.client(headers)?;
+        let request = wire::parse_announce(query)?;
+        if request.event != AnnounceEvent::Stopped {
+            tracker.admit(&request.info_hash, &request.peer_id)?;
+        }
+        let peer = SocketAddr::new(ip, request.port);
+        if let Some(own) = tracker.own_seeder {
+            let reply = tracker.announce_beside(own, peer, self.endpoints.local.ip(), &request);
+            return Ok(wire::encode_reply(&reply));
+        }
+        PEERS.with_borrow_mut(|(v4, v6)| {
+            v4.clear();
+            v6.clear();
+            let picked = Picked { v4: Some(v4), v6: Some(v6), limit: usize::MAX };
+            let answer = tracker.announce(tracker.clock.now(), peer, &request, picked);
+            Ok(wire::encode_compact(&CompactReply {
+                interval: answer.interval.into(),
+                min_interval: Some(answer.min_interval.into()),
+                complete: Some(answer.counts.complete),
+                incomplete: Some(answer.counts.incomplete),
+                downloaded: Some(answer.counts.downloaded),
+                peers: v4,
+                peers6: v6,
+                external_ip: external_ip(ip),
+                ..CompactReply::default()
+            }))
+        })
+    }
+
+    fn scrape(&self, key: Option<&str>, query: &[u8]) -> Result<Vec<u8>, Problem> {
+        let tracker = &self.site.tracker;
+        tracker.admit_key(key)?;
+        let info_hashes = wire::parse_scrape(query)?;
+        Ok(wire::encode_scrape(
+            info_hashes.into_iter().map(|info_hash| (info_hash, tracker.scrape(&info_hash))),
+        ))
+    }
+
+    fn client(&self, headers: &HeaderMap) -> Result<IpAddr, BadForwarded> {
+        let remote = self.endpoints.remote.ip();
+        if self.site.trusted_proxies.is_empty() {
+            return Ok(remote);
+        }
+        let forwarded = headers.get_all("x-forwarded-for").into_iter().map(HeaderValue::as_bytes);
+        client_behind(remote, &self.site.trusted_proxies, forwarded)
+    }
+
+    fn route(&self, request: Request<Incoming>) -> Answering {
+        self.metrics.other.inc();
+        let mut router = self.site.router.clone();
+        let response = tower_service::Service::call(&mut router, request.map(Body::new));
+        Answering::Later(
+            Box::pin(async move { response.await.unwrap_or_else(|never| match never {}) }),
+            false,
+        )
     }
 }
 
-/// Everything that can be asked. Paths are read by hand: what trackers have been called for twenty years takes more than one route.
-fn router(tracker: Arc<Tracker>) -> Router {
-    Router::new().route("/health", get(health)).fallback(ask).with_state(tracker)
-}
-
-/// What a path asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Question {
-    Announce,
-    Scrape,
-    /// Meant for a tracker, but not as this one is called: a client gets a reason that it can show.
+/// Why a request is answered with a failure.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Forwarded(#[from] BadForwarded),
+    #[error("{0} is not GET")]
+    Method(Method),
+    #[error("this tracker is asked at /announce and /scrape")]
     Misspelt,
-    /// Not meant for a tracker.
-    Other,
 }
 
-impl Question {
-    /// Slashes that are repeated count once: many clients join a base that ends in one with a path that begins with one.
-    fn of(path: &str) -> Self {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        match parts.as_slice() {
-            ["announce" | "announce.php"] if !path.ends_with('/') => Self::Announce,
-            ["scrape" | "scrape.php"] if !path.ends_with('/') => Self::Scrape,
-            [first, ..] if first.starts_with("announce") || first.starts_with("scrape") => Self::Misspelt,
-            _ => Self::Other,
+impl Problem {
+    /// Whether it is worth while to come again (BEP 31).
+    fn retry_in(&self) -> Option<RetryIn> {
+        matches!(self, Self::Refused(_)).then_some(RetryIn::Never)
+    }
+}
+
+/// An answer that is there, or that the router is about to give.
+pub(crate) enum Answering {
+    Now(Ready<Result<Response<Reply>, std::convert::Infallible>>),
+    /// And whether the connection is closed after it.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>, bool),
+}
+
+impl Answering {
+    fn now(response: Response<Reply>) -> Self {
+        Self::Now(ready(Ok(response)))
+    }
+
+    /// Bodies are not read; where the next request would begin is then anyone's guess.
+    fn close(&mut self) {
+        match self {
+            Self::Now(response) => {
+                let Ok(mut answer) = std::mem::replace(response, ready(Ok(Response::default()))).into_inner();
+                set_close(&mut answer);
+                *response = ready(Ok(answer));
+            }
+            Self::Later(_, close) => *close = true,
         }
     }
 }
 
-async fn ask(
-    State(tracker): State<Arc<Tracker>>,
-    Extension(endpoints): Extension<Endpoints>,
-    method: Method,
-    uri: Uri,
-) -> Response {
-    match (Question::of(uri.path()), method) {
-        (Question::Announce, Method::GET) => announce(&tracker, endpoints, &uri),
-        (Question::Scrape, Method::GET) => scrape(&tracker, &uri),
-        // HEAD asks what a GET would be answered, and changes nothing: no announce is made.
-        (Question::Announce | Question::Scrape, Method::HEAD) => bencoded(Vec::new()),
-        (Question::Announce | Question::Scrape, method) => failure(&format!("{method} is not GET")),
-        (Question::Misspelt, _) => failure("this tracker is asked at /announce and /scrape"),
-        (Question::Other, _) => not_found().into_response(),
+impl Future for Answering {
+    type Output = Result<Response<Reply>, std::convert::Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(response) => Pin::new(response).poll(cx),
+            Self::Later(response, close) => response.as_mut().poll(cx).map(|response| {
+                let mut response = response.map(Reply::Routed);
+                if *close {
+                    set_close(&mut response);
+                }
+                Ok(response)
+            }),
+        }
     }
 }
 
-fn announce(tracker: &Tracker, endpoints: Endpoints, uri: &Uri) -> Response {
-    match wire::parse_announce(raw_query(uri)) {
-        Ok(request) => bencoded(wire::encode_reply(&tracker.announce(endpoints, &request))),
-        Err(error) => failure(&error.to_string()),
-    }
+fn set_close(response: &mut Response<Reply>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
-fn scrape(tracker: &Tracker, uri: &Uri) -> Response {
-    match wire::parse_scrape(raw_query(uri)) {
-        Ok(info_hashes) => bencoded(wire::encode_scrape(tracker.scrape(info_hashes))),
-        Err(error) => failure(&error.to_string()),
-    }
-}
-
-fn failure(reason: &str) -> Response {
-    bencoded(wire::encode_failure(reason, None))
-}
-
-async fn health() -> &'static str {
-    "ok\n"
-}
-
-fn not_found() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "This is a BitTorrent tracker. It is asked at /announce and /scrape.\n")
-}
-
-fn raw_query(uri: &Uri) -> &[u8] {
-    uri.query().unwrap_or_default().as_bytes()
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
 }
 
 /// Failures too have status 200: clients read the reason only then.
-fn bencoded(body: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))], body).into_response()
-}
-
-/// Forgets silent peers, a part of the swarms at a time, until `stopped`.
-async fn sweep(tracker: Arc<Tracker>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = stopped.wait_for(|&stopped| stopped) => return,
-            _ = ticks.tick() => tracker.swarms().expire_some(tracker.started.elapsed(), SWEEP_BUDGET),
-        }
-    }
+fn bencoded(body: Vec<u8>) -> Response<Reply> {
+    let mut response = Response::new(Reply::whole(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
 }

@@ -18,6 +18,9 @@ use super::examples;
 use super::value::{FileNumbers, Rate, Size, duration, ratio};
 use crate::engine::storage;
 
+mod tracker;
+pub(crate) use tracker::{Every, KeyCommand, KeyPlace, Store, TrackerArgs, TrackerCommand};
+
 /// BitTorrent in the terminal: create, track, download and seed torrents.
 #[derive(Parser, Debug)]
 #[command(name = "sprat", version, arg_required_else_help = true, after_long_help = examples::SPRAT)]
@@ -92,7 +95,7 @@ pub(crate) enum Command {
     Share(Box<ShareArgs>),
     /// Run a tracker
     #[command(after_long_help = examples::TRACKER)]
-    Tracker(TrackerArgs),
+    Tracker(Box<TrackerArgs>),
     /// Show a whole swarm at work on this machine, and check its result
     #[command(after_long_help = examples::DEMO)]
     Demo(DemoArgs),
@@ -474,16 +477,6 @@ pub(crate) struct ShareArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct TrackerArgs {
-    /// Where to listen; may be repeated [default: port 6969 of every address]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) http: Vec<SocketAddr>,
-    /// How often peers announce
-    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = interval)]
-    pub(crate) interval: Duration,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
     /// Share this instead of random files
     #[arg(value_hint = ValueHint::AnyPath, conflicts_with = "size")]
@@ -618,16 +611,6 @@ fn memory(text: &str) -> Result<Size, String> {
         return Err(format!("at least {}", Size(MIN_MEMORY)));
     }
     Ok(size)
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
-    // The field is a 32-bit number of seconds in BEP 15, and zero would make peers announce without a pause.
-    if (1..=u64::from(u32::MAX / 4)).contains(&interval.as_secs()) {
-        Ok(interval)
-    } else {
-        Err("at least 1s".into())
-    }
 }
 
 fn piece_length(text: &str) -> Result<PieceLength, String> {

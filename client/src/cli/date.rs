@@ -39,6 +39,11 @@ pub(crate) fn show(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3600, time / 60 % 60, time % 60)
 }
 
+/// `2026-01-31T12:00:00Z` (RFC 3339); a number beyond what a date can be as it is.
+pub(crate) fn rfc3339_of(seconds: i64) -> String {
+    show(seconds).replacen(' ', "T", 1).replace(" UTC", "Z")
+}
+
 /// Reads `YYYY-MM-DDThh:mm:ss[.fff](Z|±hh:mm)` (RFC 3339 section 5.6; a blank may stand for the T).
 fn rfc3339(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| {

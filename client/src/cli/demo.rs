@@ -80,12 +80,7 @@ async fn play(
     };
     let mut made = make::torrent(cx, &original, &[]).await?;
     let info = made.metainfo.info.clone();
-    let tracker = serve(Config {
-        http: vec![(LOOPBACK, 0).into()],
-        interval: Duration::from_secs(30),
-        own_seeder: None,
-    })
-    .await?;
+    let tracker = serve(Config::embedded(vec![(LOOPBACK, 0).into()], Duration::from_secs(30))).await?;
     made.metainfo.trackers = tracker
         .local_addrs()
         .iter()

@@ -186,8 +186,8 @@ impl CliError {
             {
                 Some("--port 0 takes any free port".into())
             }
-            Self::Tracker(_) => {
-                Some("--http ADDR:PORT names another place; port 0 takes any that is free".into())
+            Self::Tracker(tracker::ServeError::Listen { .. }) => {
+                Some("--http ADDR:PORT (--udp …) names another place; port 0 takes any that is free".into())
             }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or name another disk with --output".into())

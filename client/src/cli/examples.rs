@@ -104,9 +104,12 @@ have to be open: name them with --http and --port.
 pub(super) const TRACKER: &str = "\
 Examples:
   sprat tracker
-  sprat tracker --http 192.0.2.7:6969 --interval 10m
+  sprat tracker --http 192.0.2.7:6969 --udp 192.0.2.7:6969 --state /var/lib/sprat --metrics 127.0.0.1:9100
+  sprat tracker --private --state keys/ & sprat tracker key create --state keys/ --comment Ann
+  sprat tracker --store redis://redis.example/0
+  sprat tracker --allow mine.txt --print-config
 
-The announce URLs are printed on standard output.
+The announce URLs are printed on standard output. SIGHUP reads the lists again. docs/tracker.md says more.
 ";
 
 pub(super) const DEMO: &str = "\

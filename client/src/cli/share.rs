@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use torrent_format::{InfoHashes, Magnet};
-use tracker::http::OwnSeeder;
-use tracker::{Config, ServeError, Server, serve};
+use tracker::{Config, OwnSeeder, ServeError, Server, serve};
 
 use super::args::ShareArgs;
 use super::endpoint::url_host;
@@ -113,8 +112,8 @@ async fn listen(
     hashes: InfoHashes,
     seeder_port: u16,
 ) -> Result<Server, CliError> {
-    let config =
-        |http| Config { http, interval: INTERVAL, own_seeder: Some(OwnSeeder { hashes, port: seeder_port }) };
+    let own_seeder = Some(OwnSeeder { hashes, port: seeder_port });
+    let config = |http| Config { own_seeder, ..Config::embedded(http, INTERVAL) };
     if let Some(addr) = http.or_else(|| bind.map(|ip| SocketAddr::new(ip, 0))) {
         return Ok(serve(config(vec![addr])).await?);
     }

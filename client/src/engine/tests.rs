@@ -438,9 +438,8 @@ async fn two_torrents_share_a_port() {
 #[tokio::test]
 async fn a_tracker_makes_peers_known_and_hears_that_they_leave() {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let tracker =
-        tracker::http::Config { http: vec![any], interval: Duration::from_secs(1800), own_seeder: None };
-    let tracker = tracker::http::serve(tracker).await.unwrap();
+    let tracker = tracker::Config::embedded(vec![any], Duration::from_secs(1800));
+    let tracker = tracker::serve(tracker).await.unwrap();
     let url = format!("http://{}/announce", tracker.local_addrs()[0]);
     let closed = tokio::net::TcpListener::bind(any).await.unwrap().local_addr().unwrap();
     let (dead, alive) = (vec![format!("http://{closed}/announce")], vec![url.clone()]);

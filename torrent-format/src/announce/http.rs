@@ -10,6 +10,7 @@ pub use query::{
     MAX_SCRAPE, MAX_VALUE, QueryError, UNKNOWN_LEFT, announce_url, parse_announce, parse_scrape, scrape_url,
 };
 pub use reply::{
-    DEFAULT_INTERVAL, MAX_INTERVAL, MAX_PEERS, MAX_REPLY, MAX_TEXT, MAX_TRACKER_ID, ReplyError, RetryIn,
-    ScrapeEntry, decode_reply, decode_scrape, encode_failure, encode_reply, encode_scrape,
+    CompactReply, DEFAULT_INTERVAL, MAX_INTERVAL, MAX_PEERS, MAX_REPLY, MAX_TEXT, MAX_TRACKER_ID, ReplyError,
+    RetryIn, ScrapeEntry, decode_reply, decode_scrape, encode_compact, encode_failure, encode_reply,
+    encode_scrape,
 };

@@ -1,22 +1,16 @@
 //! Sockets: who may connect, for how long, and how much he may send.
 //!
 //! `axum::serve` has no deadline for the head of a request, so that a handful of slow senders could keep a tracker busy.
-//! Here hyper is driven directly, under axum's router.
+//! Here hyper is driven directly.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, header};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -24,8 +18,8 @@ use tokio::task::JoinSet;
 use torrent_format::announce::canonical;
 use torrent_format::announce::http::{RetryIn, encode_failure};
 
-/// Most connections at a time, over all listeners: at 8 KiB of buffer each, some 40 MB.
-pub(super) const MAX_CONNECTIONS: usize = 4096;
+use super::{BUSY_RETRY, Service, Site};
+use crate::metrics::{Drop, ListenerMetrics, Metrics};
 
 /// How long the head of a request may take, and how long a connection may lie idle before the next.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -50,34 +44,47 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Both ends of a connection, in canonical form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Endpoints {
-    pub(super) remote: SocketAddr,
+pub(crate) struct Endpoints {
+    pub(crate) remote: SocketAddr,
     /// Our address that was connected to.
-    pub(super) local: SocketAddr,
+    pub(crate) local: SocketAddr,
 }
 
 /// Listens on this address. An IPv6 one takes IPv6 only, whatever the system's default is: `[::]` and `0.0.0.0` can stand
-/// side by side, and no IPv4 peer comes in under an IPv6 name.
-pub(super) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+/// side by side, and no IPv4 peer comes in under an IPv6 name. `shared`: so that more sockets like this one may.
+pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // A tracker that is started again need not wait for its old connections to be forgotten.
     socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
+}
+
+/// What accepts connections, and what they are counted and limited by.
+pub(crate) struct Listener {
+    pub(crate) socket: StdListener,
+    pub(crate) site: Arc<Site>,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) counters: ListenerMetrics,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 /// Serves what connects, until `stopped`; then closes the listener and sees the last connections to their end.
-pub(super) async fn accept(
-    listener: TcpListener,
-    router: Router,
-    slots: Arc<Semaphore>,
-    mut stopped: watch::Receiver<bool>,
-) {
+pub(crate) async fn accept(listener: Listener) {
+    let Listener { socket, site, slots, metrics, counters, mut stopped } = listener;
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "can't listen"),
+    };
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -95,13 +102,20 @@ pub(super) async fn accept(
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                let (router, stopped) = (router.clone(), stopped.clone());
+                let (site, counters, stopped) = (site.clone(), counters.clone(), stopped.clone());
+                let open = metrics.connections.clone();
                 connections.spawn(async move {
-                    serve_connection(stream, remote, router, stopped).await;
+                    open.inc();
+                    serve_connection(stream, remote, site, counters, stopped).await;
+                    open.dec();
                     drop(slot);
                 });
             }
-            Err(_) => turn_away(&stream),
+            Err(_) => {
+                counters.received.inc();
+                counters.dropped(Drop::Busy).inc();
+                turn_away(&stream);
+            }
         }
     }
     drop(listener);
@@ -111,7 +125,8 @@ pub(super) async fn accept(
 async fn serve_connection(
     stream: TcpStream,
     remote: SocketAddr,
-    router: Router,
+    site: Arc<Site>,
+    metrics: ListenerMetrics,
     mut stopped: watch::Receiver<bool>,
 ) {
     let Ok(local) = stream.local_addr() else {
@@ -120,20 +135,7 @@ async fn serve_connection(
     // An answer is one small write; there is nothing to gather it with.
     let _ = stream.set_nodelay(true);
     let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(endpoints);
-        let has_body = has_body(request.headers());
-        let response = router.call(request.map(Body::new));
-        async move {
-            let mut response = response.await?;
-            if has_body {
-                // Bodies are not read; where the next request would begin is then anyone's guess.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, std::convert::Infallible>(response)
-        }
-    });
+    let malformed = metrics.dropped(Drop::Malformed).clone();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
@@ -141,17 +143,24 @@ async fn serve_connection(
         .max_headers(MAX_HEADERS)
         // Some clients close their half as soon as they have asked.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), Service { site, metrics, endpoints });
     let mut connection = pin!(connection);
+    let end = |result: hyper::Result<()>| {
+        if result.as_ref().is_err_and(hyper::Error::is_parse) {
+            malformed.inc();
+        }
+        log_end(endpoints.remote.ip(), result);
+    };
 
     tokio::select! {
-        result = connection.as_mut() => return log_end(endpoints.remote.ip(), result),
+        biased;
+        result = connection.as_mut() => return end(result),
         _ = stopped.wait_for(|&stopped| stopped) => {}
         () = tokio::time::sleep(MAX_LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
     if let Ok(result) = tokio::time::timeout(LAST_WORDS, connection).await {
-        log_end(endpoints.remote.ip(), result);
+        end(result);
     }
 }
 
@@ -161,15 +170,10 @@ fn log_end(remote: IpAddr, result: hyper::Result<()>) {
     }
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
-}
-
 /// Says that there is no room, in words that a client understands, without waiting for its question: one that is turned away
 /// costs no memory.
 fn turn_away(stream: &TcpStream) {
-    let body = encode_failure("the tracker is busy", Some(RetryIn::After(Duration::from_secs(5 * 60))));
+    let body = encode_failure("the tracker is busy", Some(RetryIn::After(BUSY_RETRY)));
     let mut answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -193,7 +197,8 @@ mod tests {
     #[test]
     fn trap_30_who_is_turned_away_is_told_when_to_come_back() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+            let socket = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+            let listener = TcpListener::from_std(socket).unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let (stream, _) = listener.accept().await.unwrap();
             turn_away(&stream);

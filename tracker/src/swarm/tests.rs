@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use torrent_format::PeerId;
 
+use super::settings::EXPIRY_GRACE;
 use super::*;
 
 const A: InfoHash = InfoHash([b'a'; 20]);
@@ -53,9 +55,17 @@ fn counts(swarms: &Swarms) -> (u32, u32, u32) {
 /// The lists must agree with the counts that are kept beside them.
 fn check(swarms: &Swarms) {
     let stats = swarms.stats();
-    assert_eq!(swarms.peers, stats.ipv4 + stats.ipv6);
-    assert_eq!(swarms.peers, stats.seeds + stats.leechers);
-    assert_eq!(swarms.peers, swarms.swarms.values().map(Swarm::len).sum::<usize>());
+    let torrents = || swarms.table.iter();
+    assert_eq!(peers(swarms), stats.ipv4 + stats.ipv6);
+    assert_eq!(peers(swarms), stats.seeds + stats.leechers + stats.dual_stack);
+    assert_eq!(peers(swarms), torrents().map(Torrent::len).sum::<usize>());
+    assert_eq!(swarms.usage.torrents.load(Relaxed), stats.swarms);
+    let bytes = torrents().map(|torrent| TORRENT_BYTES + torrent.heap_bytes()).sum::<usize>();
+    assert_eq!(swarms.usage.bytes.load(Relaxed), bytes);
+}
+
+fn peers(swarms: &Swarms) -> usize {
+    swarms.usage.peers.load(Relaxed)
 }
 
 #[test]
@@ -183,11 +193,11 @@ fn trap_16_counts_agree_with_the_lists_whatever_happens() {
             assert_eq!(reply.peers.iter().collect::<BTreeSet<_>>().len(), reply.peers.len());
             match rng.u16(..400) {
                 0 => swarms.expire(now),
-                1..20 => swarms.expire_some(now, 10),
+                1..20 => drop(swarms.expire_some(now, 10)),
                 _ => {}
             }
             check(&swarms);
-            assert!(swarms.peers <= 120 && swarms.swarms.len() <= 8);
+            assert!(peers(&swarms) <= 120 && swarms.table.len() <= 8);
         }
     }
 }
@@ -359,7 +369,7 @@ fn peers_beyond_the_ceiling_push_out_the_emptiest_swarm_or_are_not_kept() {
 fn h36_counts_saturate() {
     let mut swarms = Swarms::new(1);
     swarms.announce(START, v4(1), &leech());
-    swarms.swarms[0].downloaded = u32::MAX;
+    swarms.table.at_mut(0).downloaded = u32::MAX;
     swarms.announce(START, v4(1), &request(0, AnnounceEvent::Completed));
     assert_eq!(counts(&swarms), (1, 0, u32::MAX));
 }

@@ -24,7 +24,7 @@ pub(crate) struct Tracker {
 
 pub(crate) fn config(http: &[&str]) -> Config {
     let http = http.iter().map(|addr| addr.parse().unwrap()).collect();
-    Config { http, interval: Duration::from_secs(1800), own_seeder: None }
+    Config::embedded(http, Duration::from_secs(1800))
 }
 
 impl Tracker {

@@ -208,9 +208,8 @@ async fn layers_come_from_a_peer_that_was_found_when_only_v1_was_known() {
 #[tokio::test]
 async fn trackers_hear_of_both_swarms() {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let config =
-        tracker::http::Config { http: vec![any], interval: Duration::from_secs(1800), own_seeder: None };
-    let tracker = tracker::http::serve(config).await.unwrap();
+    let config = tracker::Config::embedded(vec![any], Duration::from_secs(1800));
+    let tracker = tracker::serve(config).await.unwrap();
     let url = format!("http://{}/announce", tracker.local_addrs()[0]);
     let trackers = vec![vec![url.clone()]];
     let tree = tree(Version::Hybrid);

@@ -211,22 +211,35 @@ fn twenty_bytes(name: &'static str, value: Option<&[u8]>) -> Result<[u8; 20], Qu
     if value.len() > MAX_VALUE {
         return Err(QueryError::TooLong(name));
     }
-    let bytes = unescape(value).ok_or(QueryError::Escape(name))?;
-    bytes.try_into().map_err(|bytes: Vec<u8>| QueryError::Length { name, length: bytes.len() })
+    let mut bytes = [0; 20];
+    let mut length = 0;
+    unescape_each(value, |byte| {
+        if let Some(place) = bytes.get_mut(length) {
+            *place = byte;
+        }
+        length += 1;
+    })
+    .ok_or(QueryError::Escape(name))?;
+    if length == bytes.len() { Ok(bytes) } else { Err(QueryError::Length { name, length }) }
 }
 
 /// The bytes that `%XX` stand for, all others as they are. `None` at a `%` without two digits.
 fn unescape(value: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
     let mut bytes = Vec::with_capacity(value.len());
+    unescape_each(value, |byte| bytes.push(byte))?;
+    Some(bytes)
+}
+
+fn unescape_each(value: &[u8], mut each: impl FnMut(u8)) -> Option<()> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
     let mut rest = value.iter();
     while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
+        each(match byte {
             b'%' => digit(rest.next()?)? << 4 | digit(rest.next()?)?,
             _ => byte,
         });
     }
-    Some(bytes)
+    Some(())
 }
 
 /// A number of decimal digits; one too large is the largest.

@@ -110,7 +110,48 @@ pub fn encode_reply(reply: &AnnounceReply) -> Vec<u8> {
             SocketAddr::V6(peer) => peers6.extend_from_slice(&compact_v6(peer)),
         }
     }
-    let mut out = Writer::with_capacity(192 + peers.len() + peers6.len());
+    encode_compact(&CompactReply {
+        interval: reply.interval.as_secs(),
+        min_interval: reply.min_interval.map(|min_interval| min_interval.as_secs()),
+        complete: reply.complete,
+        incomplete: reply.incomplete,
+        downloaded: reply.downloaded,
+        peers: &peers,
+        peers6: &peers6,
+        tracker_id: reply.tracker_id.as_deref(),
+        warning: reply.warning.as_deref(),
+        external_ip: reply.external_ip,
+    })
+}
+
+/// What a tracker answers, with the peers as they are sent; see [`AnnounceReply`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CompactReply<'a> {
+    /// When to come back, in seconds.
+    pub interval: u64,
+    /// Not before, in seconds.
+    pub min_interval: Option<u64>,
+    /// Seeds in the swarm.
+    pub complete: Option<u32>,
+    /// Leechers in the swarm.
+    pub incomplete: Option<u32>,
+    /// How often the torrent was completed.
+    pub downloaded: Option<u32>,
+    /// IPv4 peers, 6 bytes each.
+    pub peers: &'a [u8],
+    /// IPv6 peers, 18 bytes each.
+    pub peers6: &'a [u8],
+    /// To be sent back with the next announce.
+    pub tracker_id: Option<&'a [u8]>,
+    /// For the user.
+    pub warning: Option<&'a str>,
+    /// The address that the tracker saw the client at (BEP 24).
+    pub external_ip: Option<IpAddr>,
+}
+
+/// As [`encode_reply`], for a server that has the peers in compact form already.
+pub fn encode_compact(reply: &CompactReply<'_>) -> Vec<u8> {
+    let mut out = Writer::with_capacity(192 + reply.peers.len() + reply.peers6.len());
     out.open();
     out.optional_int("complete", reply.complete);
     out.optional_int("downloaded", reply.downloaded);
@@ -120,18 +161,18 @@ pub fn encode_reply(reply: &AnnounceReply) -> Vec<u8> {
         None => {}
     }
     out.optional_int("incomplete", reply.incomplete);
-    out.int_pair("interval", reply.interval.as_secs());
+    out.int_pair("interval", reply.interval);
     if let Some(min_interval) = reply.min_interval {
-        out.int_pair("min interval", min_interval.as_secs());
+        out.int_pair("min interval", min_interval);
     }
-    out.pair("peers", &peers);
-    if !peers6.is_empty() {
-        out.pair("peers6", &peers6);
+    out.pair("peers", reply.peers);
+    if !reply.peers6.is_empty() {
+        out.pair("peers6", reply.peers6);
     }
-    if let Some(id) = &reply.tracker_id {
+    if let Some(id) = reply.tracker_id {
         out.pair("tracker id", id);
     }
-    if let Some(warning) = &reply.warning {
+    if let Some(warning) = reply.warning {
         out.pair("warning message", warning.as_bytes());
     }
     out.close();
@@ -346,7 +387,7 @@ impl Writer {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes.len().to_string().as_bytes());
+        self.digits(bytes.len() as u64);
         self.0.push(b':');
         self.0.extend_from_slice(bytes);
     }
@@ -358,7 +399,24 @@ impl Writer {
 
     fn int_pair(&mut self, key: &str, value: impl Into<u64>) {
         self.bytes(key.as_bytes());
-        self.0.extend_from_slice(format!("i{}e", value.into()).as_bytes());
+        self.0.push(b'i');
+        self.digits(value.into());
+        self.0.push(b'e');
+    }
+
+    /// A number, without the detour over a string: an announce has a dozen.
+    fn digits(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.0.extend_from_slice(&digits[at..]);
     }
 
     fn optional_int(&mut self, key: &str, value: Option<u32>) {

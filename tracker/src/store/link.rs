@@ -1,0 +1,258 @@
+//! The two threads that speak with the server: one writes, one reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use redis::streams::{StreamReadOptions, StreamReadReply};
+use redis::{Client, Commands as _, Connection, RedisError, RedisResult};
+use torrent_format::InfoHash;
+
+use super::{Pending, RedisConfig};
+use crate::config::ServeError;
+use crate::core::Tracker;
+use crate::metrics::Metrics;
+use crate::swarm::Heard;
+
+/// The stream of announces.
+const STREAM: &str = "sprat:announces";
+
+/// How often torrents were completed: a hash by info hash.
+const COMPLETED: &str = "sprat:completed";
+
+/// The secret of the connection ids, which a client may get from one node and bring to another.
+const CONNECTION_KEY: &str = "sprat:connection-key";
+
+/// How long the server may take for anything.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a read waits for something new: less than [`PATIENCE`], and how long stopping may take.
+const READ_WAIT_MS: usize = 500;
+
+/// How long to wait before the server is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes of announces in one entry of the stream.
+const BATCH: usize = 64 << 10;
+
+/// Entries that are read at once.
+const READ_COUNT: usize = 64;
+
+/// What the threads work with.
+pub(crate) struct Link {
+    pub(crate) tracker: Arc<Tracker>,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: RedisConfig,
+    pub(crate) client: Client,
+    /// Tells our own entries from those of others.
+    pub(crate) node: u64,
+    /// How long a peer may be silent.
+    pub(crate) expiry: Duration,
+    pub(crate) stopped: Arc<AtomicBool>,
+}
+
+/// The client for this URL; does not connect yet.
+///
+/// # Errors
+/// If it is no URL of a Redis server.
+pub(crate) fn start(config: &RedisConfig) -> Result<Client, ServeError> {
+    Client::open(config.url.as_str()).map_err(|error| ServeError::Store(format!("{}: {error}", config.url)))
+}
+
+/// The key of the connection ids that all nodes share: `ours` if there is none yet. `None` if the server is away.
+pub(crate) fn connection_key(client: &Client, ours: [u8; 16]) -> Option<[u8; 16]> {
+    let shared = || -> RedisResult<Vec<u8>> {
+        let mut connection = connect(client)?;
+        let _: bool = connection.set_nx(CONNECTION_KEY, ours.as_slice())?;
+        connection.get(CONNECTION_KEY)
+    };
+    shared().ok()?.try_into().ok()
+}
+
+fn connect(client: &Client) -> RedisResult<Connection> {
+    let connection = client.get_connection_with_timeout(PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    Ok(connection)
+}
+
+impl Link {
+    /// Writes what this node is told until it is stopped, and then the rest.
+    pub(crate) fn write(&self) {
+        let Some(outbox) = &self.tracker.outbox else { return };
+        let mut connection = None;
+        let mut pending = Pending::default();
+        // A server that was away may have come back empty.
+        let mut look_for_stream = true;
+        loop {
+            let is_last = self.stopped.load(Relaxed);
+            if pending.bytes.is_empty() {
+                pending = outbox.take();
+            }
+            let written = connected(&mut connection, &self.client)
+                .and_then(|connection| self.write_all(connection, &mut pending, &mut look_for_stream));
+            self.metrics.store_pending.set((pending.count + outbox.count()) as i64);
+            self.metrics.store_up.set(i64::from(written.is_ok()));
+            if let Err(error) = &written {
+                tracing::debug!(%error, "the store is away");
+                (connection, look_for_stream) = (None, true);
+            }
+            if is_last {
+                return;
+            }
+            thread::park_timeout(if written.is_ok() { self.config.sync_every } else { RETRY });
+        }
+    }
+
+    fn write_all(
+        &self,
+        connection: &mut Connection,
+        pending: &mut Pending,
+        look_for_stream: &mut bool,
+    ) -> RedisResult<()> {
+        if *look_for_stream || pending.overflowed {
+            let is_there: bool = connection.exists(STREAM)?;
+            if !is_there || pending.overflowed {
+                self.tell_all(connection)?;
+            }
+            (*look_for_stream, pending.overflowed) = (false, false);
+        }
+        let mut completed: HashMap<InfoHash, i64> = HashMap::new();
+        while !pending.bytes.is_empty() {
+            let (mut length, mut count) = (0, 0);
+            completed.clear();
+            while let Some((heard, rest)) = Heard::read(&pending.bytes[length..]).filter(|_| length < BATCH) {
+                length = pending.bytes.len() - rest.len();
+                count += 1;
+                if let Some(info_hash) = heard.completed() {
+                    *completed.entry(info_hash).or_default() += 1;
+                }
+            }
+            if count == 0 {
+                pending.bytes.clear(); // What can't be read can't be sent.
+                break;
+            }
+            self.append(connection, &pending.bytes[..length], &completed)?;
+            pending.bytes.drain(..length);
+            pending.count -= count;
+        }
+        Ok(())
+    }
+
+    /// One entry, with the counts that it changes: both or neither.
+    fn append(
+        &self,
+        connection: &mut Connection,
+        batch: &[u8],
+        completed: &HashMap<InfoHash, i64>,
+    ) -> RedisResult<()> {
+        let clock = self.tracker.clock;
+        let oldest = clock.epoch(clock.now()).saturating_sub(self.expiry).as_millis().to_string();
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("XADD").arg(STREAM).arg("MINID").arg("~").arg(&oldest).arg("*");
+        pipe.arg("n").arg(self.node).arg("a").arg(batch).ignore();
+        for (info_hash, count) in completed {
+            pipe.hincr(COMPLETED, info_hash.as_bytes(), *count).ignore();
+        }
+        pipe.query(connection)
+    }
+
+    fn tell_all(&self, connection: &mut Connection) -> RedisResult<()> {
+        let shards = &self.tracker.shards;
+        let mut bytes = Vec::new();
+        for number in 0..shards.count() {
+            let now = self.tracker.clock.now();
+            shards
+                .shard(number)
+                .tell_all(now, self.tracker.clock.epoch(now), |heard| heard.write(&mut bytes));
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let mut length = 0;
+                while let Some((_, behind)) = Heard::read(&rest[length..]).filter(|_| length < BATCH) {
+                    length = rest.len() - behind.len();
+                }
+                self.append(connection, &rest[..length], &HashMap::new())?;
+                rest = &rest[length..];
+                if length == 0 {
+                    break;
+                }
+            }
+            bytes.clear();
+        }
+        Ok(())
+    }
+
+    /// Reads what other nodes are told until it is stopped: first all that is still true.
+    pub(crate) fn read(&self) {
+        let clock = self.tracker.clock;
+        let mut connection = None;
+        let mut last = clock.epoch(clock.now()).saturating_sub(self.expiry).as_millis().to_string();
+        let mut has_counts = false;
+        while !self.stopped.load(Relaxed) {
+            let read = connected(&mut connection, &self.client).and_then(|connection| {
+                if !has_counts {
+                    self.read_counts(connection)?;
+                    has_counts = true;
+                }
+                self.read_some(connection, &mut last)
+            });
+            if let Err(error) = read {
+                tracing::debug!(%error, "the store is away");
+                connection = None;
+                thread::park_timeout(RETRY);
+            }
+        }
+    }
+
+    fn read_counts(&self, connection: &mut Connection) -> RedisResult<()> {
+        let now = self.tracker.clock.now();
+        let counts: redis::Iter<'_, (Vec<u8>, u32)> = connection.hscan(COMPLETED)?;
+        for count in counts {
+            let (info_hash, count) = count?;
+            if let Ok(info_hash) = info_hash.try_into() {
+                self.tracker.shards.restore_completed(now, InfoHash(info_hash), count);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_some(&self, connection: &mut Connection, last: &mut String) -> RedisResult<()> {
+        let options = StreamReadOptions::default().count(READ_COUNT).block(READ_WAIT_MS);
+        let reply: Option<StreamReadReply> =
+            connection.xread_options(&[STREAM], &[last.as_str()], &options)?;
+        for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
+            let node: Option<u64> = entry.get("n");
+            if node != Some(self.node)
+                && let Some(batch) = entry.get::<Vec<u8>>("a")
+            {
+                self.hear(&batch);
+            }
+            *last = entry.id;
+        }
+        Ok(())
+    }
+
+    fn hear(&self, mut batch: &[u8]) {
+        let clock = self.tracker.clock;
+        let now = clock.now();
+        let lists = self.tracker.lists();
+        while let Some((heard, rest)) = Heard::read(batch) {
+            if lists.permit(heard.info_hash()) {
+                self.tracker.shards.hear(now, clock.epoch(now), &heard);
+            }
+            batch = rest;
+        }
+    }
+}
+
+fn connected<'a>(
+    connection: &'a mut Option<Connection>,
+    client: &Client,
+) -> Result<&'a mut Connection, RedisError> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => Ok(connection.insert(connect(client)?)),
+    }
+}
