@@ -8,6 +8,7 @@ mod access;
 mod flood;
 mod hostile_http;
 mod hostile_udp;
+mod interop;
 mod operations;
 mod restart;
 mod traps_addresses;

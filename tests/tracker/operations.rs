@@ -149,6 +149,9 @@ fn it_says_when_it_is_ready_and_where_and_stops_when_told() {
     let sandbox = Sandbox::new();
     let process = sandbox.sprat("tracker").args(LOOPBACK).spawn();
     process.wait_line("tracking until stopped", SOON);
+    // The two streams are read apart.
+    process.wait_line("udp://", SOON);
+    process.wait_line("metrics at", SOON);
     let said = process.lines();
     let out: Vec<_> = said
         .iter()

@@ -14,7 +14,7 @@ const HASH: &[u8; 20] = b"the answer to peers!";
 #[test]
 fn trap_28_replies_are_sorted_and_always_have_peers() {
     let sandbox = Sandbox::new();
-    let tracker = Tracker::with(&sandbox, &BOTH_FAMILIES);
+    let tracker = Tracker::with(&sandbox, &[&BOTH_FAMILIES[..], &["--trust-proxy", "127.0.0.1/32"]].concat());
     let client = tracker.client();
     // That all keys are sorted, the reader of the harness insists on.
     let alone = client.join(HASH, 1, "left=1&compact=1");
@@ -24,7 +24,9 @@ fn trap_28_replies_are_sorted_and_always_have_peers() {
         client.join(HASH, port, more);
     }
     Client::new(tracker.http[1]).join(HASH, 0x1234, "left=1&key=7");
-    let Value::Dict(entries) = client.join(HASH, 2, "left=1&compact=1") else { panic!() };
+    let abroad = client.clone().header("X-Forwarded-For: 203.0.113.7");
+    let Value::Dict(entries) = abroad.join(HASH, 2, "left=1&compact=1") else { panic!() };
+    abroad.join(HASH, 2, "left=1&event=stopped");
     let keys: Vec<_> = entries.iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
     for needed in ["complete", "external ip", "incomplete", "interval", "min interval", "peers", "peers6"] {
         assert!(keys.iter().any(|key| key == needed), "{needed} among {keys:?}");
@@ -45,22 +47,28 @@ fn trap_28_replies_are_sorted_and_always_have_peers() {
 #[test]
 fn trap_29_what_libtorrent_reads_is_what_is_said() {
     let sandbox = Sandbox::new();
-    let tracker = Tracker::with(&sandbox, &BOTH_FAMILIES);
-    for (addr, external) in tracker.http.iter().zip([vec![127, 0, 0, 1], [vec![0; 15], vec![1]].concat()]) {
-        let client = Client::new(*addr);
-        client.join(HASH, 1, "left=0");
+    let tracker = Tracker::start(&sandbox, &["--trust-proxy", "127.0.0.1/32"]);
+    let client = tracker.client();
+    client.join(HASH, 1, "left=0");
+    for (address, external) in [
+        ("203.0.113.7", Some(vec![203, 0, 113, 7])),
+        ("2a00:1450::1", Some([&[0x2a, 0, 0x14, 0x50][..], &[0; 11], &[1]].concat())),
+        // Of use to nobody, and libtorrent would vote for it.
+        ("192.168.1.1", None),
+    ] {
+        let client = client.clone().header(&format!("X-Forwarded-For: {address}"));
         let reply = client.join(HASH, 2, "left=1");
         let interval = reply.int("interval").expect("an interval");
         let min = reply.int("min interval").expect("a min interval");
         // Also what newTrackon takes for a good tracker: 5 minutes to 3 hours.
         assert!((300..=10_800).contains(&interval), "{interval}");
         assert!((1..=interval).contains(&min), "{min}");
-        assert_eq!(reply.string("external ip"), Some(&external[..]));
+        assert_eq!(reply.string("external ip"), external.as_deref(), "{address}");
         assert!(!peers(&reply).is_empty());
     }
     // A hash that nobody knows, of one who has it all, is fine.
     assert_eq!(failure(&tracker.client().announce(&query(&[0xf7; 20], 6881, "left=0"))), None);
-    assert_eq!(tracker.client().scrape(HASH).downloaders, Some(4));
+    assert_eq!(tracker.client().scrape(HASH).downloaders, Some(3));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn the_packets_of_bep_15() {
         ))
     };
     // A seed, started.
-    let seed = "2d5458 30303031 2d 736565642d736565642d736565";
+    let seed = "2d5458 30303031 2d 736565642d736565642d7365";
     let packet = announce("00000001", seed, "0000000000000000", "00000002", "00000001", "1ae1");
     assert_eq!(packet.len(), 98);
     let answer = ask(&client, &packet);
@@ -48,7 +48,7 @@ fn the_packets_of_bep_15() {
     // Leechers, then seeders.
     assert_eq!(answer[12..], bytes("00000000 00000001"));
     // A leecher gets the seed: 127.0.0.1, port 6881.
-    let leech = "2d5458 30303031 2d 6c656563682d6c656563682d6c";
+    let leech = "2d5458 30303031 2d 6c656563682d6c656563682d";
     let packet = announce("00000002", leech, "0000000000100000", "00000000", "00000002", "1ae2");
     assert_eq!(ask(&client, &packet)[12..], bytes("00000001 00000001 7f000001 1ae1"));
     // It completes, and as a seed gets nobody.
