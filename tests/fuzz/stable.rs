@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use harness::fuzz::{BENCODE, HASHES, MAGNET, METAINFO, Target, within_memory};
+use harness::fuzz::{BENCODE, HASHES, MAGNET, METAINFO, PACKET, QUERY, Target, within_memory};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -87,6 +87,16 @@ fn magnets_hold() {
 #[test]
 fn frames_and_hash_messages_hold() {
     run(HASHES, 30_000);
+}
+
+#[test]
+fn queries_hold() {
+    run(QUERY, 60_000);
+}
+
+#[test]
+fn packets_hold() {
+    run(PACKET, 60_000);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use peak_alloc::PeakAlloc;
 
+mod announce;
 mod bencode;
 mod hashes;
 mod magnet;
@@ -33,6 +34,12 @@ pub const MAGNET: Target = Target { name: "magnet", check: magnet::check, mutate
 
 /// Frames from a peer, and hash messages against a file's hash tree.
 pub const HASHES: Target = Target { name: "hashes", check: hashes::check, mutate: mutate::frames };
+
+/// What a client asks a tracker over HTTP.
+pub const QUERY: Target = Target { name: "query", check: announce::query, mutate: mutate::query };
+
+/// What a client asks a tracker over UDP.
+pub const PACKET: Target = Target { name: "packet", check: announce::packet, mutate: mutate::bytes };
 
 /// Runs `parse`, and panics if it takes more memory at any time than four times the input and 1 MiB.
 ///

@@ -7,6 +7,7 @@
 mod body;
 mod connection;
 mod paths;
+mod watch;
 
 use std::cell::RefCell;
 use std::future::{Future, Ready, ready};
@@ -33,6 +34,7 @@ use crate::swarm::{Picked, external_ip};
 use body::Reply;
 pub(crate) use connection::{Endpoints, Listener, accept, bind};
 use paths::Question;
+use watch::Life;
 
 /// When those who come too early or too many may come again.
 const BUSY_RETRY: Duration = Duration::from_secs(5 * 60);
@@ -61,6 +63,7 @@ pub(crate) struct Service {
     site: Arc<Site>,
     metrics: ListenerMetrics,
     endpoints: Endpoints,
+    life: Arc<Life>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -72,7 +75,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         self.metrics.received.inc();
         let has_body = has_body(request.headers());
         let mut answering = self.answer(request);
-        if has_body {
+        // Bodies are not read; where the next request would begin is then anyone's guess.
+        if self.life.note_answer() || has_body {
             answering.close();
         }
         answering
@@ -205,7 +209,7 @@ impl Answering {
         Self::Now(ready(Ok(response)))
     }
 
-    /// Bodies are not read; where the next request would begin is then anyone's guess.
+    /// Nothing is asked after it.
     fn close(&mut self) {
         match self {
             Self::Now(response) => {

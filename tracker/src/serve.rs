@@ -28,6 +28,9 @@ use crate::swarm::Shards;
 use crate::udp::{Bound, Worker};
 use crate::{admin, random};
 
+/// What threads may take that are told to end at once.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A running tracker. Dropped, it ends at once.
 pub struct Server {
     http: Vec<SocketAddr>,
@@ -36,7 +39,7 @@ pub struct Server {
     admin: Option<SocketAddr>,
     keeper: Arc<Keeper>,
     stop: Stop,
-    /// The end of each thread.
+    /// The end of each thread, that of the keeper last.
     ends: Vec<oneshot::Receiver<()>>,
 }
 
@@ -75,19 +78,28 @@ impl Server {
         self.keeper.reload()
     }
 
-    /// Takes no more connections, answers what was asked, saves, and ends within `limit` but for a save that takes longer.
+    /// Takes no more connections, answers what was asked, saves, and ends: within `limit` and a little more, but for a save that
+    /// takes longer.
     pub async fn stop(mut self, limit: Duration) {
         self.stop.all();
-        let ended = async {
-            for end in &mut self.ends {
-                let _ = end.await;
-            }
-        };
-        if tokio::time::timeout(limit, ended).await.is_err() {
+        let keeper = self.ends.pop();
+        if tokio::time::timeout(limit, all_of(&mut self.ends)).await.is_err() {
             tracing::debug!("connections were cut off");
+            self.stop.now();
+            // A store that is away is not waited for.
+            let _ = tokio::time::timeout(LAST_WORDS, all_of(&mut self.ends)).await;
         }
-        self.stop.now();
-        for end in self.ends.drain(..) {
+        if let Some(keeper) = keeper {
+            let _ = keeper.await;
+        }
+    }
+}
+
+/// Waits for the end of all these threads.
+async fn all_of(ends: &mut [oneshot::Receiver<()>]) {
+    for end in ends {
+        // Polled to its end once, it is not asked again.
+        if !end.is_terminated() {
             let _ = end.await;
         }
     }

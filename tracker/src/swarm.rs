@@ -391,8 +391,9 @@ impl Swarms {
         }
         if upserted.is_new {
             self.usage.peers.fetch_add(1, Relaxed);
-            shift(&self.usage.bytes, bytes, torrent.heap_bytes());
         }
+        // A known peer with a new key may make an index grow.
+        shift(&self.usage.bytes, bytes, torrent.heap_bytes());
         upserted
     }
 

@@ -171,6 +171,48 @@ pub(super) fn magnet(rng: &mut Rng, input: &[u8], longest: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Some changes to the parameters of a query, now and then to its bytes.
+pub(super) fn query(rng: &mut Rng, input: &[u8], longest: usize) -> Vec<u8> {
+    /// Parameters and values that mean something to a tracker.
+    const PARTS: &[&[u8]] = &[
+        b"info_hash=aaaaaaaaaaaaaaaaaaaa",
+        b"info_hash=%00%ff%2B%25%26aaaaaaaaaaaaaaa",
+        b"peer_id=-SR0100-abcdefghijkl",
+        b"port=6881",
+        b"port=0",
+        b"left=0",
+        b"left=18446744073709551616",
+        b"uploaded=-1",
+        b"downloaded=5",
+        b"event=stopped",
+        b"event=paused",
+        b"numwant=-1",
+        b"numwant=99999999999",
+        b"key=beef",
+        b"key=YQ==",
+        b"trackerid=a%20b",
+        b"compact=0",
+        b"=",
+        b"%",
+    ];
+    if rng.u8(..4) == 0 {
+        return bytes(rng, input, longest);
+    }
+    let mut parts: Vec<Vec<u8>> = input.split(|&byte| byte == b'&').map(<[u8]>::to_vec).collect();
+    for _ in 0..rng.usize(1..=3) {
+        let at = rng.usize(..=parts.len());
+        match rng.u8(..4) {
+            0 if at < parts.len() => drop(parts.remove(at)),
+            1 if at < parts.len() => change_bytes(rng, &mut parts[at]),
+            2 if at < parts.len() => parts[at] = PARTS[rng.usize(..PARTS.len())].to_vec(),
+            _ => parts.insert(at, PARTS[rng.usize(..PARTS.len())].to_vec()),
+        }
+    }
+    let mut query = parts.join(&b'&');
+    query.truncate(longest);
+    query
+}
+
 /// Some changes to the numbers of the frames, now and then to their bytes.
 pub(super) fn frames(rng: &mut Rng, input: &[u8], longest: usize) -> Vec<u8> {
     if rng.u8(..4) == 0 {

@@ -10,28 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as channel};
 use tokio::task::JoinSet;
 use torrent_format::announce::canonical;
 use torrent_format::announce::http::{RetryIn, encode_failure};
 
+use super::watch::{self, Life, Lives, Watch};
 use super::{BUSY_RETRY, Service, Site};
 use crate::metrics::{Drop, ListenerMetrics, Metrics};
-
-/// How long the head of a request may take, and how long a connection may lie idle before the next.
-const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Longest head of a request in bytes: a scrape of a hundred torrents just fits.
 const MAX_HEAD: usize = 8 * 1024;
 
 /// Most headers of a request; clients send five to ten, proxies add some.
 const MAX_HEADERS: usize = 64;
-
-/// How long a connection may live: whoever asks on and on without reading the answers is rid of then.
-const MAX_LIFETIME: Duration = Duration::from_secs(120);
 
 /// How long a connection may take to end once it is told to.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -75,7 +71,7 @@ pub(crate) struct Listener {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
     pub(crate) counters: ListenerMetrics,
-    pub(crate) stopped: watch::Receiver<bool>,
+    pub(crate) stopped: channel::Receiver<bool>,
 }
 
 /// Serves what connects, until `stopped`; then closes the listener and sees the last connections to their end.
@@ -86,10 +82,15 @@ pub(crate) async fn accept(listener: Listener) {
         Err(error) => return tracing::error!(%error, "can't listen"),
     };
     let mut connections = JoinSet::new();
+    let (watch, mut lives, mut ticks) = (Arc::new(Watch::default()), Lives::default(), watch::ticks());
     loop {
         let accepted = tokio::select! {
             _ = stopped.wait_for(|&stopped| stopped) => break,
             Some(_) = connections.join_next() => continue,
+            _ = ticks.tick() => {
+                lives.look(&watch);
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let (stream, remote) = match accepted {
@@ -102,14 +103,15 @@ pub(crate) async fn accept(listener: Listener) {
         };
         match slots.clone().try_acquire_owned() {
             Ok(slot) => {
-                let (site, counters, stopped) = (site.clone(), counters.clone(), stopped.clone());
-                let open = metrics.connections.clone();
-                connections.spawn(async move {
-                    open.inc();
-                    serve_connection(stream, remote, site, counters, stopped).await;
-                    open.dec();
-                    drop(slot);
+                let (site, counters) = (site.clone(), counters.clone());
+                let (watch, life) = (watch.clone(), watch.life());
+                let open = Open::new(metrics.connections.clone(), slot);
+                let served = life.clone();
+                let task = connections.spawn(async move {
+                    serve_connection(stream, remote, site, counters, &watch, served).await;
+                    drop(open);
                 });
+                lives.add(life, task);
             }
             Err(_) => {
                 counters.received.inc();
@@ -119,7 +121,27 @@ pub(crate) async fn accept(listener: Listener) {
         }
     }
     drop(listener);
+    watch.close_all();
     while connections.join_next().await.is_some() {}
+}
+
+/// A connection that is open, however it ends.
+struct Open {
+    count: Gauge,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(count: Gauge, slot: OwnedSemaphorePermit) -> Self {
+        count.inc();
+        Self { count, _slot: slot }
+    }
+}
+
+impl std::ops::Drop for Open {
+    fn drop(&mut self) {
+        self.count.dec();
+    }
 }
 
 async fn serve_connection(
@@ -127,7 +149,8 @@ async fn serve_connection(
     remote: SocketAddr,
     site: Arc<Site>,
     metrics: ListenerMetrics,
-    mut stopped: watch::Receiver<bool>,
+    watch: &Watch,
+    life: Arc<Life>,
 ) {
     let Ok(local) = stream.local_addr() else {
         return; // Gone already.
@@ -137,13 +160,11 @@ async fn serve_connection(
     let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
     let malformed = metrics.dropped(Drop::Malformed).clone();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         // Some clients close their half as soon as they have asked.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), Service { site, metrics, endpoints });
+        .serve_connection(TokioIo::new(stream), Service { site, metrics, endpoints, life });
     let mut connection = pin!(connection);
     let end = |result: hyper::Result<()>| {
         if result.as_ref().is_err_and(hyper::Error::is_parse) {
@@ -152,11 +173,14 @@ async fn serve_connection(
         log_end(endpoints.remote.ip(), result);
     };
 
-    tokio::select! {
-        biased;
-        result = connection.as_mut() => return end(result),
-        _ = stopped.wait_for(|&stopped| stopped) => {}
-        () = tokio::time::sleep(MAX_LIFETIME) => {}
+    let mut close = pin!(watch.close.notified());
+    close.as_mut().enable();
+    if !watch.is_closing() {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return end(result),
+            () = close => {}
+        }
     }
     connection.as_mut().graceful_shutdown();
     if let Ok(result) = tokio::time::timeout(LAST_WORDS, connection).await {

@@ -25,7 +25,10 @@ const COMPLETED: &str = "sprat:completed";
 /// The secret of the connection ids, which a client may get from one node and bring to another.
 const CONNECTION_KEY: &str = "sprat:connection-key";
 
-/// How long the server may take for anything.
+/// How long the server may take to be connected to.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the server may take for anything else.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a read waits for something new: less than [`PATIENCE`], and how long stopping may take.
@@ -72,7 +75,7 @@ pub(crate) fn connection_key(client: &Client, ours: [u8; 16]) -> Option<[u8; 16]
 }
 
 fn connect(client: &Client) -> RedisResult<Connection> {
-    let connection = client.get_connection_with_timeout(PATIENCE)?;
+    let connection = client.get_connection_with_timeout(CONNECT_PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
     Ok(connection)
@@ -163,6 +166,13 @@ impl Link {
         let shards = &self.tracker.shards;
         let mut bytes = Vec::new();
         for number in 0..shards.count() {
+            let mut counts = Vec::new();
+            shards
+                .shard(number)
+                .counts(|info_hash, count| counts.push((info_hash.as_bytes().to_vec(), count)));
+            if !counts.is_empty() {
+                let _: () = connection.hset_multiple(COMPLETED, &counts)?;
+            }
             let now = self.tracker.clock.now();
             shards
                 .shard(number)
@@ -189,14 +199,14 @@ impl Link {
         let clock = self.tracker.clock;
         let mut connection = None;
         let mut last = clock.epoch(clock.now()).saturating_sub(self.expiry).as_millis().to_string();
-        let mut has_counts = false;
+        let mut counted_until = None;
         while !self.stopped.load(Relaxed) {
             let read = connected(&mut connection, &self.client).and_then(|connection| {
-                if !has_counts {
-                    self.read_counts(connection)?;
-                    has_counts = true;
-                }
-                self.read_some(connection, &mut last)
+                let until = match counted_until {
+                    Some(until) => until,
+                    None => *counted_until.insert(self.read_counts(connection)?),
+                };
+                self.read_some(connection, &mut last, until)
             });
             if let Err(error) = read {
                 tracing::debug!(%error, "the store is away");
@@ -206,19 +216,26 @@ impl Link {
         }
     }
 
-    fn read_counts(&self, connection: &mut Connection) -> RedisResult<()> {
+    /// Takes in all counts; says until when (in milliseconds since 1970, by the server's clock) they count what was told.
+    fn read_counts(&self, connection: &mut Connection) -> RedisResult<u64> {
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("TIME").hgetall(COMPLETED);
+        let ((seconds, microseconds), counts): ((u64, u64), Vec<(Vec<u8>, u32)>) = pipe.query(connection)?;
         let now = self.tracker.clock.now();
-        let counts: redis::Iter<'_, (Vec<u8>, u32)> = connection.hscan(COMPLETED)?;
-        for count in counts {
-            let (info_hash, count) = count?;
+        for (info_hash, count) in counts {
             if let Ok(info_hash) = info_hash.try_into() {
                 self.tracker.shards.restore_completed(now, InfoHash(info_hash), count);
             }
         }
-        Ok(())
+        Ok(seconds * 1000 + microseconds / 1000)
     }
 
-    fn read_some(&self, connection: &mut Connection, last: &mut String) -> RedisResult<()> {
+    fn read_some(
+        &self,
+        connection: &mut Connection,
+        last: &mut String,
+        counted_until: u64,
+    ) -> RedisResult<()> {
         let options = StreamReadOptions::default().count(READ_COUNT).block(READ_WAIT_MS);
         let reply: Option<StreamReadReply> =
             connection.xread_options(&[STREAM], &[last.as_str()], &options)?;
@@ -227,20 +244,22 @@ impl Link {
             if node != Some(self.node)
                 && let Some(batch) = entry.get::<Vec<u8>>("a")
             {
-                self.hear(&batch);
+                let told: Option<u64> = entry.id.split('-').next().and_then(|time| time.parse().ok());
+                self.hear(&batch, told.is_some_and(|told| told > counted_until));
             }
             *last = entry.id;
         }
         Ok(())
     }
 
-    fn hear(&self, mut batch: &[u8]) {
+    /// `counts`: completions in it are not counted yet.
+    fn hear(&self, mut batch: &[u8], counts: bool) {
         let clock = self.tracker.clock;
         let now = clock.now();
         let lists = self.tracker.lists();
         while let Some((heard, rest)) = Heard::read(batch) {
             if lists.permit(heard.info_hash()) {
-                self.tracker.shards.hear(now, clock.epoch(now), &heard);
+                self.tracker.shards.hear(now, clock.epoch(now), &heard, counts);
             }
             batch = rest;
         }

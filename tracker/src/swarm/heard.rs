@@ -95,11 +95,12 @@ fn flag(bit: u8, is_set: bool) -> u8 {
 }
 
 impl Shards {
-    /// Takes in what another node was told. `epoch`: since 1970, `now`: since this tracker's start.
-    pub fn hear(&self, now: Duration, epoch: Duration, heard: &Heard) {
+    /// Takes in what another node was told. `epoch`: since 1970, `now`: since this tracker's start. `counts`: a completion is
+    /// counted.
+    pub fn hear(&self, now: Duration, epoch: Duration, heard: &Heard, counts: bool) {
         let age = whole_seconds(epoch).saturating_sub(heard.at);
         let hash = self.keys.hash_torrent(&heard.info_hash);
-        self.of(hash).hear(whole_seconds(now), age, heard, hash);
+        self.of(hash).hear(whole_seconds(now), age, heard, hash, counts);
     }
 }
 
@@ -124,7 +125,13 @@ impl Swarms {
         }
     }
 
-    fn hear(&mut self, now: u32, age: u32, heard: &Heard, hash: u64) {
+    /// How often each torrent was completed, of those that were.
+    pub fn counts(&self, mut each: impl FnMut(&InfoHash, u32)) {
+        let completed = self.table.iter().filter(|torrent| torrent.downloaded > 0);
+        completed.for_each(|torrent| each(&torrent.info_hash, torrent.downloaded));
+    }
+
+    fn hear(&mut self, now: u32, age: u32, heard: &Heard, hash: u64, counts: bool) {
         if heard.bits & STOPPED != 0 {
             self.stop(now, heard.peer, &heard.info_hash, hash);
             return;
@@ -148,13 +155,20 @@ impl Swarms {
         // Peers that are known are kept up; more come in as long as there is room.
         let is_full = self.is_full(false);
         let completes = heard.bits & COMPLETED != 0;
+        let tick = self.tick_of(now);
+        let is_older = |seen: u32| tick.wrapping_sub(seen) % super::TICKS < age / self.tick;
         let torrent = self.table.at_mut(position);
         let (peers, bytes) = (torrent.len(), torrent.heap_bytes());
         match heard.peer {
             SocketAddr::V4(peer) => {
                 let addr = compact_v4(peer);
                 let found = torrent.v4.find(&self.keys, &addr);
-                if !is_full || matches!(found, Found::At(_)) {
+                // What is known may be newer.
+                let is_news = match found {
+                    Found::At(at) => !is_older(torrent.v4.entry(at).mark().seen),
+                    Found::Not { .. } => !is_full,
+                };
+                if is_news {
                     torrent.upsert_v4(&self.keys, addr, found, mark, completes, max);
                 }
             }
@@ -168,7 +182,7 @@ impl Swarms {
         }
         torrent.touched = torrent.touched.max(now.saturating_sub(age));
         // The node that was told has seen to it that it counts.
-        torrent.downloaded = torrent.downloaded.saturating_add(u32::from(completes));
+        torrent.downloaded = torrent.downloaded.saturating_add(u32::from(completes && counts));
         shift(&self.usage.peers, peers, torrent.len());
         shift(&self.usage.bytes, bytes, torrent.heap_bytes());
         if torrent.len() == 0 && torrent.downloaded == 0 {

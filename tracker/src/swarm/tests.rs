@@ -438,3 +438,252 @@ fn a_seed_replays_the_same_replies() {
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
+
+fn keyed(left: u64, key: u32, event: AnnounceEvent) -> AnnounceRequest {
+    AnnounceRequest { key: Some(key), ..request(left, event) }
+}
+
+#[test]
+fn a_client_of_both_families_counts_once() {
+    for others in [0, 100] {
+        let mut swarms = Swarms::new(1);
+        // Enough to make both lists large, in any order.
+        for number in 0..others {
+            swarms.announce(START, v4(1000 + number), &leech());
+            swarms.announce(START, v6(1000 + number as u16), &leech());
+        }
+        let others = 2 * others;
+        let client = keyed(1, 7, AnnounceEvent::Regular);
+        swarms.announce(START, v6(1), &client);
+        assert_eq!(counts(&swarms), (0, others + 1, 0));
+        let reply = swarms.announce(START, v4(1), &client);
+        assert_eq!(reply.incomplete, Some(others + 1), "the same client");
+        assert_eq!(swarms.stats().dual_stack, 1);
+        swarms.announce(START, v4(2), &keyed(1, 8, AnnounceEvent::Regular));
+        assert_eq!(counts(&swarms), (0, others + 2, 0), "another key");
+        check(&swarms);
+
+        // It completes, and says so over both.
+        swarms.announce(START, v4(1), &keyed(0, 7, AnnounceEvent::Completed));
+        swarms.announce(START, v6(1), &keyed(0, 7, AnnounceEvent::Completed));
+        assert_eq!(counts(&swarms), (1, others + 1, 1));
+        check(&swarms);
+
+        // It is left by one, then by the other.
+        swarms.announce(START, v4(1), &keyed(0, 7, AnnounceEvent::Stopped));
+        assert_eq!(counts(&swarms), (1, others + 1, 1));
+        assert_eq!(swarms.stats().dual_stack, 0);
+        swarms.announce(START, v6(1), &keyed(0, 7, AnnounceEvent::Stopped));
+        assert_eq!(counts(&swarms), (0, others + 1, 1));
+        check(&swarms);
+    }
+}
+
+#[test]
+fn a_client_that_came_by_ipv4_first_is_recognized_as_well() {
+    for others in [0, 100] {
+        let mut swarms = Swarms::new(1);
+        (0..others).for_each(|number| drop(swarms.announce(START, v4(1000 + number), &leech())));
+        let client = keyed(1, 7, AnnounceEvent::Regular);
+        swarms.announce(START, v4(1), &client);
+        swarms.announce(START, v6(1), &client);
+        // Of a large swarm with its next announce.
+        swarms.announce(START, v4(1), &client);
+        assert_eq!(counts(&swarms), (0, others + 1, 0));
+        // With another key it is somebody else.
+        swarms.announce(START, v4(1), &keyed(1, 8, AnnounceEvent::Regular));
+        assert_eq!(counts(&swarms), (0, others + 2, 0));
+        swarms.announce(START, v6(1), &keyed(1, 8, AnnounceEvent::Regular));
+        swarms.announce(START, v4(1), &keyed(1, 8, AnnounceEvent::Regular));
+        assert_eq!(counts(&swarms), (0, others + 1, 0));
+        check(&swarms);
+        swarms.expire(Duration::from_secs(100_000));
+        assert_eq!(swarms.stats(), Stats::default());
+        check(&swarms);
+    }
+}
+
+#[test]
+fn counts_of_clients_hold_whatever_happens() {
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut swarms = Swarms::with_settings(3, Settings { max_peers: 150, ..Settings::default() });
+    let mut now = START;
+    for _ in 0..30_000 {
+        now += Duration::from_secs(rng.u64(..20));
+        let client = rng.u32(1..80);
+        let peer = if rng.bool() { v4(client) } else { v6(client as u16) };
+        let event =
+            [AnnounceEvent::Regular, AnnounceEvent::Completed, AnnounceEvent::Stopped][rng.usize(..3)];
+        let request = keyed(rng.u64(..2), 1 + client + 1000 * rng.u32(..2), event);
+        swarms.announce(now, peer, &AnnounceRequest { info_hash: InfoHash([rng.u8(..3); 20]), ..request });
+        if rng.u8(..100) == 0 {
+            swarms.expire_some(now, 20);
+        }
+        check(&swarms);
+    }
+}
+
+fn peers_of(shards: &Shards, info_hash: InfoHash) -> BTreeSet<SocketAddr> {
+    let asker = AnnounceRequest { info_hash, numwant: Some(200), ..leech() };
+    let reply = shards.shard_of(&info_hash).announce(START, addr("198.51.100.1:0"), &asker);
+    reply.peers.into_iter().collect()
+}
+
+fn shards_with_peers(count: u8) -> Shards {
+    let shards = Shards::new(1, &Settings::default());
+    for number in 0..count {
+        let info_hash = InfoHash([number; 20]);
+        for (peer, left, key) in [(v4(1), 1, 7), (v4(2), 0, 8), (v6(1), 1, 7)] {
+            let request = AnnounceRequest { info_hash, ..keyed(left, key, AnnounceEvent::Regular) };
+            shards.shard_of(&info_hash).announce(START, peer, &request);
+        }
+        let completed = AnnounceRequest { info_hash, ..keyed(0, 7, AnnounceEvent::Completed) };
+        shards.shard_of(&info_hash).announce(START, v4(1), &completed);
+    }
+    shards
+}
+
+#[test]
+fn a_snapshot_brings_back_what_is_not_too_old() {
+    let shards = shards_with_peers(50);
+    let saved_at = Duration::from_secs(100);
+    let mut bytes = Vec::new();
+    (0..shards.count()).for_each(|number| shards.shard(number).save(saved_at, &mut bytes));
+
+    let hash = InfoHash([7; 20]);
+    let again = Shards::new(2, &Settings::default());
+    again.restore(START, Duration::from_secs(60), &bytes).unwrap();
+    assert_eq!((again.stats(), again.figures().peers), (shards.stats(), 150));
+    assert_eq!(again.scrape(&hash), shards.scrape(&hash));
+    assert_eq!(peers_of(&again, hash), [v4(1), v4(2), v6(1)].into());
+    // They are as old as they were, and the time between: 160 s.
+    let expiry = Settings::default().expiry();
+    let expire = |now| (0..again.count()).for_each(|number| again.shard(number).expire(now));
+    expire(expiry - Duration::from_secs(160));
+    assert_eq!(again.figures().peers, 150);
+    expire(expiry - Duration::from_secs(159));
+    assert_eq!(again.figures().peers, 0);
+    assert_eq!(again.scrape(&hash).downloaded, 1, "the count stays for a while");
+
+    let late = Shards::new(3, &Settings::default());
+    late.restore(START, expiry, &bytes).unwrap();
+    assert_eq!((late.figures().peers, late.scrape(&hash).downloaded), (0, 1));
+
+    for length in 0..bytes.len().min(400) {
+        let cut = Shards::new(4, &Settings::default());
+        // Whole torrents are taken in; where the bytes end within one, it is said.
+        let _ = cut.restore(START, START, &bytes[..length]);
+    }
+    let cut = Shards::new(4, &Settings::default());
+    assert_eq!(cut.restore(START, START, &bytes[..bytes.len() - 1]), Err(SnapshotError));
+    assert_eq!(cut.stats().swarms, 49);
+}
+
+#[test]
+fn another_node_knows_what_it_hears() {
+    let (one, two) = (shards_with_peers(0), shards_with_peers(0));
+    let (now, epoch) = (START, Duration::from_secs(1_800_000_000));
+    let announce = |peer: SocketAddr, request: &AnnounceRequest| {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let picked = Picked { v4: Some(&mut v4), v6: Some(&mut v6), limit: 50 };
+        let answer = one.announce_into(now, peer, request, picked);
+        let mut bytes = Vec::new();
+        Heard::of(epoch, peer, request, answer.completed).write(&mut bytes);
+        let (heard, rest) = Heard::read(&bytes).unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(Heard::read(&bytes[..bytes.len() - 1]), None);
+        two.hear(now, epoch, &heard, true);
+    };
+    announce(v4(1), &leech());
+    announce(v6(1), &keyed(1, 7, AnnounceEvent::Paused));
+    announce(v4(2), &seed());
+    announce(v4(1), &request(0, AnnounceEvent::Completed));
+    announce(v4(3), &leech());
+    announce(v4(3), &request(1, AnnounceEvent::Stopped));
+    assert_eq!(two.scrape(&A), one.scrape(&A));
+    assert_eq!(
+        two.scrape(&A),
+        ScrapeEntry { complete: 2, downloaded: 1, downloaders: Some(0), incomplete: 1 }
+    );
+    assert_eq!(two.stats(), one.stats());
+
+    // All of it at once, and what is too old by then is not taken in.
+    let three = Shards::new(3, &Settings::default());
+    let tell = |epoch: Duration| {
+        for number in 0..one.count() {
+            one.shard(number).tell_all(now, epoch, |heard| three.hear(now, epoch, &heard, true));
+        }
+    };
+    tell(epoch);
+    assert_eq!(three.stats(), one.stats());
+}
+
+#[test]
+fn lists_drop_what_they_do_not_permit() {
+    let shards = shards_with_peers(20);
+    shards.retain(|info_hash| info_hash.0[0] < 5);
+    let stats = shards.stats();
+    assert_eq!((stats.swarms, stats.ipv4, stats.ipv6), (5, 10, 5));
+    assert_eq!(shards.figures().peers, 15);
+}
+
+#[test]
+fn a_large_swarm_is_swept_in_parts_of_a_bounded_size() {
+    let mut swarms = Swarms::new(1);
+    for number in 0..5000 {
+        swarms.announce(START, v4(number), &leech());
+        swarms.announce(START, v6(number as u16), &leech());
+    }
+    let late = Duration::from_secs(100_000);
+    let mut parts = 0;
+    let mut before = peers(&swarms);
+    loop {
+        let done = swarms.expire_some(late, 100);
+        assert!(before - peers(&swarms) <= 101, "{} at once", before - peers(&swarms));
+        before = peers(&swarms);
+        parts += 1;
+        check(&swarms);
+        if done {
+            break;
+        }
+    }
+    assert!(parts >= 100);
+    assert_eq!(swarms.stats(), Stats::default());
+}
+
+#[test]
+fn memory_has_a_ceiling_and_the_emptiest_make_room() {
+    let settings = Settings { max_bytes: 100_000, ..Settings::default() };
+    let mut swarms = Swarms::with_settings(1, settings);
+    for number in 0..100 {
+        swarms.announce(START, v4(number), &leech());
+    }
+    for number in 0..20_000_u32 {
+        let mut info_hash = [0; 20];
+        info_hash[..4].copy_from_slice(&number.to_be_bytes());
+        swarms.announce(START, v4(99), &AnnounceRequest { info_hash: InfoHash(info_hash), ..leech() });
+        assert!(swarms.usage.bytes.load(Relaxed) < 101_000);
+    }
+    assert_eq!(counts(&swarms), (0, 100, 0), "the large one stays");
+    assert!(swarms.usage.evicted.load(Relaxed) > 10_000);
+    check(&swarms);
+}
+
+/// Torrents as large as the ones that memory is reckoned by: ten peers each.
+#[test]
+fn a_peer_of_ten_takes_few_bytes() {
+    for (is_ipv4, limit) in [(true, 24), (false, 46)] {
+        let mut swarms = Swarms::new(1);
+        for torrent in 0..1000_u32 {
+            let mut info_hash = [0; 20];
+            info_hash[..4].copy_from_slice(&torrent.to_be_bytes());
+            let request = AnnounceRequest { info_hash: InfoHash(info_hash), ..leech() };
+            for number in 0..10 {
+                let peer = if is_ipv4 { v4(number) } else { v6(number as u16) };
+                swarms.announce(START, peer, &request);
+            }
+        }
+        let each = swarms.usage.bytes.load(Relaxed) / 10_000;
+        assert!(each <= limit, "{each} bytes");
+    }
+}
