@@ -122,12 +122,6 @@ impl Scene {
             url: self.url(wire),
             work: &self.sandbox.path("client"),
         });
-        if client.scrapes(wire).is_ok() {
-            wait::until(&format!("{client:?} scrapes over {wire:?}"), LONG, || {
-                (self.scrapes(wire) >= 1.0).then_some(())
-            });
-        }
-        running.go();
         let found = wait::until(&format!("{client:?} announces over {wire:?}"), LONG, || {
             self.peer_announces().first().copied()
         });
@@ -136,6 +130,11 @@ impl Scene {
             let came = listener.accept().is_ok_and(|(_, from)| from.ip() == self.address);
             (came || running.says_peer(self.peer)).then_some(())
         });
+        if client.scrapes(wire).is_ok() {
+            wait::until(&format!("{client:?} scrapes over {wire:?}"), LONG, || {
+                (self.scrapes(wire) >= 1.0).then_some(())
+            });
+        }
     }
 
     fn url(&self, wire: Wire) -> String {

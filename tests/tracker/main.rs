@@ -10,6 +10,7 @@ mod hostile_http;
 mod hostile_udp;
 mod interop;
 mod operations;
+mod redis;
 mod restart;
 mod traps_addresses;
 mod traps_parsing;

@@ -92,6 +92,8 @@ impl<'a> Generator<'a> {
     }
 
     fn run(&mut self, until: Until, rate: Option<f64>) -> Tally {
+        // Those of the last run may have been idle for longer than the tracker keeps them.
+        self.connections.iter_mut().for_each(|connection| connection.stream = None);
         let stopwatch = Stopwatch::start();
         let mut tally = Tally::default();
         let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();

@@ -36,8 +36,9 @@ pub(crate) struct Job<'a> {
 /// A running one.
 pub(crate) struct Running {
     client: Client,
-    host: Host,
     process: Process,
+    // Keeps its network as long as it runs.
+    _host: Host,
 }
 
 type Cell = Result<(), &'static str>;
@@ -59,7 +60,9 @@ impl Client {
     pub(crate) fn announces(self, wire: Wire) -> Cell {
         match (self, wire) {
             (Self::Aria2, Wire::Udp6) => Err("aria2's UDP tracker client is IPv4 only"),
-            (Self::Transmission, Wire::Udp6) => Err("Transmission 3.00 ends the host of a UDP URL at the first colon"),
+            (Self::Transmission, Wire::Udp6) => {
+                Err("Transmission 3.00 ends the host of a UDP URL at the first colon")
+            }
             (Self::Npm, Wire::Udp6) => Err("it opens an IPv4 socket for every UDP tracker"),
             _ => Ok(()),
         }
@@ -92,18 +95,11 @@ impl Client {
             Self::Rtorrent => rtorrent(job, &data),
             Self::Npm => of_npm(job),
         };
-        Running { client: self, host: job.host.clone(), process }
+        Running { client: self, process, _host: job.host.clone() }
     }
 }
 
 impl Running {
-    /// One that has only scraped so far begins.
-    pub(crate) fn go(&self) {
-        if self.client == Client::Transmission {
-            remote(&self.host, &["--torrent", "1", "--start"]).expect("the daemon answers");
-        }
-    }
-
     /// Whether it has told that it got this peer: one that connects to none can do no more.
     pub(crate) fn says_peer(&self, peer: SocketAddr) -> bool {
         let line = format!("peer {peer}");
@@ -116,8 +112,7 @@ fn transmission(job: &Job<'_>, data: &Path) -> Process {
         "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
         "port-forwarding-enabled": false, "encryption": 0, "peer-port": 51413,
         "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-whitelist": "127.0.0.1",
-        // Paused, it scrapes.
-        "download-dir": data, "incomplete-dir-enabled": false, "start-added-torrents": false,
+        "download-dir": data, "incomplete-dir-enabled": false, "start-added-torrents": true,
     });
     std::fs::write(job.work.join("settings.json"), settings.to_string()).expect("a test file can be written");
     let mut daemon = job.host.command("transmission-daemon");
@@ -153,8 +148,10 @@ pub(crate) fn libtorrent(
 fn aria2(job: &Job<'_>, data: &Path) -> Process {
     let mut command = job.host.command("aria2c");
     command.args(["--no-conf", "--console-log-level=notice", "--summary-interval=1", "--enable-color=false"]);
+    // Without DHT it has no UDP tracker client either; it knows no node.
+    command.arg(format!("--dht-file-path={}", job.work.join("dht").display()));
     command.args([
-        "--enable-dht=false",
+        "--enable-dht=true",
         "--enable-dht6=false",
         "--bt-enable-lpd=false",
         "--enable-peer-exchange=false",
