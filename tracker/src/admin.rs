@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -49,7 +49,7 @@ pub(crate) fn router(keeper: Arc<Keeper>, token: String) -> Router {
 }
 
 async fn authorize(State(admin): Shared, request: Request, next: Next) -> Response {
-    let said = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let said = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let token = said.and_then(|said| said.strip_prefix(b"Bearer ")).unwrap_or_default();
     if !is_equal(token, admin.token.as_bytes()) {
         return problem(

@@ -1,17 +1,20 @@
-//! The HTTP side: what is asked and what is answered. Announces and scrapes are answered on hyper itself, all else by the axum
-//! router below: a router and its extractors take as long as an announce.
+//! The HTTP side: what is asked and what is answered. Announces and scrapes, as nearly all clients send them, are answered in a
+//! lane of their own; hyper reads whatever else comes, and axum's router answers what is neither: either of them takes as long
+//! as an announce.
 //!
 //! Every peer is taken to be at the address that its connection came from, or that a trusted proxy names. `ip=` in a query is
 //! ignored: anyone could be named there.
 
 mod body;
 mod connection;
+mod lane;
 mod paths;
+mod rewound;
 mod watch;
 
 use std::cell::RefCell;
 use std::future::{Future, Ready, ready};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,16 +26,16 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, 
 use axum::routing::get;
 use hyper::body::Incoming;
 use ipnet::IpNet;
+use prometheus_client::metrics::counter::Counter;
 use torrent_format::announce::AnnounceEvent;
 use torrent_format::announce::http::{self as wire, CompactReply, QueryError, RetryIn};
 
 use crate::core::{Refusal, Tracker};
 use crate::forwarded::{BadForwarded, client_behind};
-use crate::metrics::ListenerMetrics;
 use crate::swarm::{Picked, external_ip};
 
 use body::Reply;
-pub(crate) use connection::{Endpoints, Listener, accept, bind};
+pub(crate) use connection::{Endpoints, Front, Listener, accept, bind};
 use paths::Question;
 use watch::Life;
 
@@ -60,8 +63,7 @@ pub(crate) fn router() -> Router {
 
 /// One connection's requests.
 pub(crate) struct Service {
-    site: Arc<Site>,
-    metrics: ListenerMetrics,
+    front: Arc<Front>,
     endpoints: Endpoints,
     life: Arc<Life>,
 }
@@ -72,11 +74,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        self.metrics.received.inc();
+        self.front.metrics.received.inc();
         let has_body = has_body(request.headers());
         let mut answering = self.answer(request);
         // Bodies are not read; where the next request would begin is then anyone's guess.
-        if self.life.note_answer() || has_body {
+        if self.front.watch.note_answer(&self.life) || has_body {
             answering.close();
         }
         answering
@@ -86,38 +88,59 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 impl Service {
     fn answer(&self, request: Request<Incoming>) -> Answering {
         let question = Question::of(request.uri().path());
-        let (method, headers) = (request.method(), request.headers());
         let query = request.uri().query().unwrap_or_default().as_bytes();
-        let answer = match (question, method) {
+        let (body, counter) = match (question, request.method()) {
             (Question::Other, _) => return self.route(request),
             (Question::Announce(_) | Question::Scrape(_), &Method::HEAD) => {
                 // HEAD asks what a GET would be answered, and changes nothing: no announce is made.
-                self.metrics.other.inc();
-                return Answering::now(bencoded(Vec::new()));
+                (Vec::new(), &self.front.metrics.other)
             }
             (Question::Announce(_) | Question::Scrape(_), method) if method != Method::GET => {
-                Err(Problem::Method(method.clone()))
+                self.refuse(&Problem::Method(method.clone()))
             }
-            (Question::Announce(Some(_)) | Question::Scrape(Some(_)), _) if !self.site.tracker.private => {
-                Err(Problem::Misspelt)
+            _ => {
+                let forwarded = request.headers().get_all("x-forwarded-for").into_iter();
+                self.ask(question, query, forwarded.map(HeaderValue::as_bytes))
             }
-            (Question::Announce(key), _) => {
-                self.announce(key, query, headers).map(|body| (body, &self.metrics.announce))
-            }
-            (Question::Scrape(key), _) => self.scrape(key, query).map(|body| (body, &self.metrics.scrape)),
-            (Question::Misspelt, _) => Err(Problem::Misspelt),
         };
-        let (body, counter) = answer.unwrap_or_else(|problem| {
-            (wire::encode_failure(&problem.to_string(), problem.retry_in()), &self.metrics.refused)
-        });
         counter.inc();
         Answering::now(bencoded(body))
     }
 
-    fn announce(&self, key: Option<&str>, query: &[u8], headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
-        let tracker = &self.site.tracker;
+    /// The answer to a GET, and by what it is counted. `forwarded`: the values of X-Forwarded-For.
+    fn ask<'a>(
+        &self,
+        question: Question<'_>,
+        query: &[u8],
+        forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
+    ) -> (Vec<u8>, &Counter) {
+        let metrics = &self.front.metrics;
+        let answer = match question {
+            Question::Announce(Some(_)) | Question::Scrape(Some(_)) if !self.front.site.tracker.private => {
+                Err(Problem::Misspelt)
+            }
+            Question::Announce(key) => {
+                self.announce(key, query, forwarded).map(|body| (body, &metrics.announce))
+            }
+            Question::Scrape(key) => self.scrape(key, query).map(|body| (body, &metrics.scrape)),
+            Question::Misspelt | Question::Other => Err(Problem::Misspelt),
+        };
+        answer.unwrap_or_else(|problem| self.refuse(&problem))
+    }
+
+    fn refuse(&self, problem: &Problem) -> (Vec<u8>, &Counter) {
+        (wire::encode_failure(&problem.to_string(), problem.retry_in()), &self.front.metrics.refused)
+    }
+
+    fn announce<'a>(
+        &self,
+        key: Option<&str>,
+        query: &[u8],
+        forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<u8>, Problem> {
+        let tracker = &self.front.site.tracker;
         tracker.admit_key(key)?;
-        let ip = self.client(headers)?;
+        let ip = client_behind(self.endpoints.remote.ip(), &self.front.site.trusted_proxies, forwarded)?;
         let request = wire::parse_announce(query)?;
         if request.event != AnnounceEvent::Stopped {
             tracker.admit(&request.info_hash, &request.peer_id)?;
@@ -147,7 +170,7 @@ impl Service {
     }
 
     fn scrape(&self, key: Option<&str>, query: &[u8]) -> Result<Vec<u8>, Problem> {
-        let tracker = &self.site.tracker;
+        let tracker = &self.front.site.tracker;
         tracker.admit_key(key)?;
         let info_hashes = wire::parse_scrape(query)?;
         Ok(wire::encode_scrape(
@@ -155,18 +178,9 @@ impl Service {
         ))
     }
 
-    fn client(&self, headers: &HeaderMap) -> Result<IpAddr, BadForwarded> {
-        let remote = self.endpoints.remote.ip();
-        if self.site.trusted_proxies.is_empty() {
-            return Ok(remote);
-        }
-        let forwarded = headers.get_all("x-forwarded-for").into_iter().map(HeaderValue::as_bytes);
-        client_behind(remote, &self.site.trusted_proxies, forwarded)
-    }
-
     fn route(&self, request: Request<Incoming>) -> Answering {
-        self.metrics.other.inc();
-        let mut router = self.site.router.clone();
+        self.front.metrics.other.inc();
+        let mut router = self.front.site.router.clone();
         let response = tower_service::Service::call(&mut router, request.map(Body::new));
         Answering::Later(
             Box::pin(async move { response.await.unwrap_or_else(|never| match never {}) }),

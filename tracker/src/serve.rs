@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::config::{Config, ServeError};
 use crate::connection_id::ConnectionIds;
 use crate::core::{Clock, Tracker};
-use crate::http::{self, Listener, Site, accept, bind};
+use crate::http::{self, Front, Listener, Site, accept, bind};
 use crate::keeper::{Keeper, read_lists};
 use crate::keys::Keys;
 use crate::metrics::{self, Metrics};
@@ -237,10 +237,13 @@ fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     Ok((listener, addr))
 }
 
+/// What a thread does.
+type Work = Box<dyn FnOnce() + Send>;
+
 /// Sockets that are bound, and threads that are to be started once all are.
 struct Starting {
     workers: usize,
-    planned: Vec<(&'static str, Box<dyn FnOnce() + Send>)>,
+    planned: Vec<(&'static str, Work)>,
     http: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
     threads_stopped: Arc<AtomicBool>,
@@ -299,10 +302,9 @@ impl Starting {
             for socket in sockets {
                 let listener = Listener {
                     socket,
-                    site: site.clone(),
                     slots: slots.clone(),
-                    metrics: metrics.clone(),
-                    counters: metrics.listener("http", addr),
+                    connections: metrics.connections.clone(),
+                    front: Front::new(site.clone(), metrics.listener("http", addr), addr),
                     stopped: self.tasks.1.clone(),
                 };
                 self.plan_task("tracker-http", accept(listener));

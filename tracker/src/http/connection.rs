@@ -3,10 +3,12 @@
 //! `axum::serve` has no deadline for the head of a request, so that a handful of slow senders could keep a tracker busy.
 //! Here hyper is driven directly.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -15,22 +17,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch as channel};
-use tokio::task::JoinSet;
 use torrent_format::announce::canonical;
 use torrent_format::announce::http::{RetryIn, encode_failure};
 
-use super::watch::{self, Life, Lives, Watch};
+use super::lane::{self, Left};
+use super::rewound::Rewound;
+use super::watch::{self, Fate, Life, Watch};
 use super::{BUSY_RETRY, Service, Site};
-use crate::metrics::{Drop, ListenerMetrics, Metrics};
+use crate::metrics::{Drop, ListenerMetrics};
 
 /// Longest head of a request in bytes: a scrape of a hundred torrents just fits.
-const MAX_HEAD: usize = 8 * 1024;
+pub(super) const MAX_HEAD: usize = 8 * 1024;
 
 /// Most headers of a request; clients send five to ten, proxies add some.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 
-/// How long a connection may take to end once it is told to.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often it is looked whether the last connections have ended.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// Connections that wait in the kernel while we are busy.
 const BACKLOG: i32 = 1024;
@@ -64,127 +67,150 @@ pub(crate) fn bind(addr: SocketAddr, shared: bool) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// What accepts connections, and what they are counted and limited by.
+/// What accepts connections.
 pub(crate) struct Listener {
     pub(crate) socket: StdListener,
-    pub(crate) site: Arc<Site>,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) metrics: Metrics,
-    pub(crate) counters: ListenerMetrics,
+    pub(crate) connections: Gauge,
+    pub(crate) front: Front,
     pub(crate) stopped: channel::Receiver<bool>,
+}
+
+/// What the connections of a listener share.
+pub(crate) struct Front {
+    pub(crate) site: Arc<Site>,
+    pub(crate) metrics: ListenerMetrics,
+    /// Where it listens.
+    pub(crate) local: SocketAddr,
+    pub(super) watch: Watch,
+}
+
+impl Front {
+    pub(crate) fn new(site: Arc<Site>, metrics: ListenerMetrics, local: SocketAddr) -> Self {
+        Self { site, metrics, local, watch: Watch::default() }
+    }
 }
 
 /// Serves what connects, until `stopped`; then closes the listener and sees the last connections to their end.
 pub(crate) async fn accept(listener: Listener) {
-    let Listener { socket, site, slots, metrics, counters, mut stopped } = listener;
+    let Listener { socket, slots, connections, front, mut stopped } = listener;
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "can't listen"),
     };
-    let mut connections = JoinSet::new();
-    let (watch, mut lives, mut ticks) = (Arc::new(Watch::default()), Lives::default(), watch::ticks());
-    loop {
-        let accepted = tokio::select! {
-            _ = stopped.wait_for(|&stopped| stopped) => break,
-            Some(_) = connections.join_next() => continue,
-            _ = ticks.tick() => {
-                lives.look(&watch);
-                continue;
-            }
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        match slots.clone().try_acquire_owned() {
-            Ok(slot) => {
-                let (site, counters) = (site.clone(), counters.clone());
-                let (watch, life) = (watch.clone(), watch.life());
-                let open = Open::new(metrics.connections.clone(), slot);
-                let served = life.clone();
-                let task = connections.spawn(async move {
-                    serve_connection(stream, remote, site, counters, &watch, served).await;
-                    drop(open);
-                });
-                lives.add(life, task);
-            }
-            Err(_) => {
-                counters.received.inc();
-                counters.dropped(Drop::Busy).inc();
-                turn_away(&stream);
+    let front = Arc::new(front);
+    let mut ticks = watch::ticks();
+    {
+        let mut stop = pin!(stopped.wait_for(|&stopped| stopped));
+        loop {
+            // New connections first: the others are looked at whenever there is none, and now and then all the same, since
+            // tokio lets no task go on for ever.
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                _ = stop.as_mut() => break,
+                _ = ticks.tick() => {
+                    front.watch.look();
+                    continue;
+                }
+            };
+            match accepted {
+                Ok((stream, remote)) => welcome(stream, remote, &front, &slots, &connections),
+                Err(error) => {
+                    tracing::debug!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }
     drop(listener);
-    watch.close_all();
-    while connections.join_next().await.is_some() {}
+    front.watch.close_all();
+    while front.watch.count() > 0 {
+        tokio::time::sleep(LAST_LOOK).await;
+    }
+}
+
+/// Serves this connection in the background, or turns it away.
+fn welcome(stream: TcpStream, remote: SocketAddr, front: &Arc<Front>, slots: &Arc<Semaphore>, count: &Gauge) {
+    match slots.clone().try_acquire_owned() {
+        Ok(slot) => {
+            count.inc();
+            let (listed, life) = front.watch.begin();
+            let open = Open { count: count.clone(), front: front.clone(), listed, _slot: slot };
+            let front = front.clone();
+            tokio::spawn(async move {
+                serve_connection(stream, remote, front, life).await;
+                drop(open);
+            });
+        }
+        Err(_) => {
+            front.metrics.received.inc();
+            front.metrics.dropped(Drop::Busy).inc();
+            turn_away(&stream);
+        }
+    }
 }
 
 /// A connection that is open, however it ends.
 struct Open {
     count: Gauge,
+    front: Arc<Front>,
+    listed: usize,
     _slot: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn new(count: Gauge, slot: OwnedSemaphorePermit) -> Self {
-        count.inc();
-        Self { count, _slot: slot }
-    }
 }
 
 impl std::ops::Drop for Open {
     fn drop(&mut self) {
         self.count.dec();
+        self.front.watch.end(self.listed);
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    remote: SocketAddr,
-    site: Arc<Site>,
-    metrics: ListenerMetrics,
-    watch: &Watch,
-    life: Arc<Life>,
-) {
-    let Ok(local) = stream.local_addr() else {
-        return; // Gone already.
+async fn serve_connection(stream: TcpStream, remote: SocketAddr, front: Arc<Front>, life: Arc<Life>) {
+    // Which of our addresses it is matters only to a seeder that is listed there.
+    let local = match front.site.tracker.own_seeder {
+        Some(_) => stream.local_addr().unwrap_or(front.local),
+        None => front.local,
     };
     // An answer is one small write; there is nothing to gather it with.
     let _ = stream.set_nodelay(true);
     let endpoints = Endpoints { remote: canonical(remote), local: canonical(local) };
-    let malformed = metrics.dropped(Drop::Malformed).clone();
+    let service = Service { front: front.clone(), endpoints, life: life.clone() };
+    let read = match lane::serve(&stream, &service).await {
+        Left::Ended => return,
+        Left::Unusual(read) => read,
+    };
+    // Rarely, and not in the memory of each connection.
+    Box::pin(serve_unusual(Rewound::new(read, stream), front, life, service)).await;
+}
+
+/// Serves whatever comes with hyper.
+async fn serve_unusual(stream: Rewound, front: Arc<Front>, life: Arc<Life>, service: Service) {
+    let remote = service.endpoints.remote.ip();
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         // Some clients close their half as soon as they have asked.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), Service { site, metrics, endpoints, life });
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let end = |result: hyper::Result<()>| {
+    let mut is_told = false;
+    let served = poll_fn(|cx| {
+        match front.watch.fate(&life, cx) {
+            Fate::Overdue => return Poll::Ready(None),
+            Fate::Closing if !is_told => {
+                is_told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Fate::Closing | Fate::Lives => {}
+        }
+        connection.as_mut().poll(cx).map(Some)
+    });
+    if let Some(result) = served.await {
         if result.as_ref().is_err_and(hyper::Error::is_parse) {
-            malformed.inc();
+            front.metrics.dropped(Drop::Malformed).inc();
         }
-        log_end(endpoints.remote.ip(), result);
-    };
-
-    let mut close = pin!(watch.close.notified());
-    close.as_mut().enable();
-    if !watch.is_closing() {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return end(result),
-            () = close => {}
-        }
-    }
-    connection.as_mut().graceful_shutdown();
-    if let Ok(result) = tokio::time::timeout(LAST_WORDS, connection).await {
-        end(result);
+        log_end(remote, result);
     }
 }
 

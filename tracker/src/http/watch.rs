@@ -2,12 +2,12 @@
 //!
 //! A timer that is set and cancelled for every request costs a good part of what answering it does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use slab::Slab;
 
 /// How often the connections are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -24,68 +24,105 @@ pub(super) struct Watch {
     /// Counts [`LOOK`]s.
     now: AtomicU32,
     closing: AtomicBool,
-    /// Tells connections that they come to their end.
-    pub(super) close: Notify,
+    lives: Mutex<Slab<Arc<Life>>>,
 }
 
 /// One connection.
+#[derive(Default)]
 pub(super) struct Life {
-    watch: Arc<Watch>,
     began: u32,
     /// When the last request was answered.
     answered: AtomicU32,
+    overdue: AtomicBool,
+    /// Whom to tell that it is overdue, or that all come to their end.
+    waker: Mutex<Option<Waker>>,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It goes on.
+    Lives,
+    /// It ends once it is idle.
+    Closing,
+    /// It ends now.
+    Overdue,
 }
 
 impl Watch {
-    /// A connection that begins now.
-    pub(super) fn life(self: &Arc<Self>) -> Arc<Life> {
+    /// A connection that begins now, and where it is listed.
+    pub(super) fn begin(&self) -> (usize, Arc<Life>) {
         let now = self.now.load(Relaxed);
-        Arc::new(Life { watch: self.clone(), began: now, answered: AtomicU32::new(now) })
+        let life = Arc::new(Life { began: now, answered: AtomicU32::new(now), ..Life::default() });
+        (self.lives().insert(life.clone()), life)
+    }
+
+    /// The connection that was listed there has ended.
+    pub(super) fn end(&self, listed: usize) {
+        self.lives().try_remove(listed);
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lives().len()
+    }
+
+    /// Ends those whose head is overdue.
+    pub(super) fn look(&self) {
+        let now = self.now.fetch_add(1, Relaxed).wrapping_add(1);
+        for (_, life) in self.lives().iter() {
+            if now.wrapping_sub(life.answered.load(Relaxed)) > HEAD_DEADLINE {
+                life.overdue.store(true, Relaxed);
+                life.wake();
+            }
+        }
     }
 
     /// From now on each answer is the last of its connection.
     pub(super) fn close_all(&self) {
         self.closing.store(true, Relaxed);
-        self.close.notify_waiters();
+        self.lives().iter().for_each(|(_, life)| life.wake());
     }
 
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing.load(Relaxed)
+    /// What is to be done with this one; if it lives, `cx` is told when that changes.
+    pub(super) fn fate(&self, life: &Life, cx: &Context<'_>) -> Fate {
+        let mut waker = life.waker();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        match (life.overdue.load(Relaxed), self.closing.load(Relaxed)) {
+            (true, _) => Fate::Overdue,
+            (false, true) => Fate::Closing,
+            (false, false) => Fate::Lives,
+        }
+    }
+
+    /// A request has been answered; says whether it shall be the last.
+    pub(super) fn note_answer(&self, life: &Life) -> bool {
+        let now = self.now.load(Relaxed);
+        life.answered.store(now, Relaxed);
+        self.closing.load(Relaxed) || now.wrapping_sub(life.began) > MAX_LIFETIME
+    }
+
+    fn lives(&self) -> MutexGuard<'_, Slab<Arc<Life>>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Life {
-    /// A request has been answered; says whether it shall be the last.
-    pub(super) fn note_answer(&self) -> bool {
-        let now = self.watch.now.load(Relaxed);
-        self.answered.store(now, Relaxed);
-        self.watch.is_closing() || now.wrapping_sub(self.began) > MAX_LIFETIME
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker().take() {
+            waker.wake();
+        }
     }
 }
 
-/// The connections that are looked at.
-#[derive(Default)]
-pub(super) struct Lives(Vec<(Arc<Life>, AbortHandle)>);
-
-impl Lives {
-    pub(super) fn add(&mut self, life: Arc<Life>, task: AbortHandle) {
-        self.0.push((life, task));
-    }
-
-    /// Forgets those that have ended, and ends those whose head is overdue.
-    pub(super) fn look(&mut self, watch: &Watch) {
-        let now = watch.now.fetch_add(1, Relaxed).wrapping_add(1);
-        self.0.retain(|(life, task)| {
-            let is_overdue = now.wrapping_sub(life.answered.load(Relaxed)) > HEAD_DEADLINE;
-            if is_overdue {
-                task.abort();
-            }
-            !is_overdue && !task.is_finished()
-        });
-    }
-}
-
-/// When it is time to [look](Lives::look).
+/// When it is time to [look](Watch::look).
 pub(super) fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -43,6 +43,9 @@ const BATCH: usize = 64 << 10;
 /// Entries that are read at once.
 const READ_COUNT: usize = 64;
 
+/// An info hash, and how often that torrent was completed.
+type Count = (Vec<u8>, u32);
+
 /// What the threads work with.
 pub(crate) struct Link {
     pub(crate) tracker: Arc<Tracker>,
@@ -61,7 +64,8 @@ pub(crate) struct Link {
 /// # Errors
 /// If it is no URL of a Redis server.
 pub(crate) fn start(config: &RedisConfig) -> Result<Client, ServeError> {
-    Client::open(config.url.as_str()).map_err(|error| ServeError::Store(format!("{}: {error}", config.url)))
+    // The URL may hold a password, and is not repeated.
+    Client::open(config.url.as_str()).map_err(|error| ServeError::Store(error.to_string()))
 }
 
 /// The key of the connection ids that all nodes share: `ours` if there is none yet. `None` if the server is away.
@@ -89,6 +93,7 @@ impl Link {
         let mut pending = Pending::default();
         // A server that was away may have come back empty.
         let mut look_for_stream = true;
+        let mut is_away = false;
         loop {
             let is_last = self.stopped.load(Relaxed);
             if pending.bytes.is_empty() {
@@ -98,8 +103,13 @@ impl Link {
                 .and_then(|connection| self.write_all(connection, &mut pending, &mut look_for_stream));
             self.metrics.store_pending.set((pending.count + outbox.count()) as i64);
             self.metrics.store_up.set(i64::from(written.is_ok()));
-            if let Err(error) = &written {
-                tracing::debug!(%error, "the store is away");
+            match &written {
+                Ok(()) if is_away => tracing::info!("the store is back"),
+                Err(error) if !is_away => tracing::warn!(%error, "the store is away: going on without it"),
+                _ => {}
+            }
+            is_away = written.is_err();
+            if is_away {
                 (connection, look_for_stream) = (None, true);
             }
             if is_last {
@@ -220,7 +230,8 @@ impl Link {
     fn read_counts(&self, connection: &mut Connection) -> RedisResult<u64> {
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("TIME").hgetall(COMPLETED);
-        let ((seconds, microseconds), counts): ((u64, u64), Vec<(Vec<u8>, u32)>) = pipe.query(connection)?;
+        let (time, counts): ((u64, u64), Vec<Count>) = pipe.query(connection)?;
+        let (seconds, microseconds) = time;
         let now = self.tracker.clock.now();
         for (info_hash, count) in counts {
             if let Ok(info_hash) = info_hash.try_into() {

@@ -1,6 +1,7 @@
 //! What one tracker tells another of an announce: [`Heard`]. Pure.
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use torrent_format::InfoHash;
@@ -182,7 +183,10 @@ impl Swarms {
         }
         torrent.touched = torrent.touched.max(now.saturating_sub(age));
         // The node that was told has seen to it that it counts.
-        torrent.downloaded = torrent.downloaded.saturating_add(u32::from(completes && counts));
+        if completes && counts {
+            torrent.downloaded = torrent.downloaded.saturating_add(1);
+            self.usage.completed.fetch_add(1, Relaxed);
+        }
         shift(&self.usage.peers, peers, torrent.len());
         shift(&self.usage.bytes, bytes, torrent.heap_bytes());
         if torrent.len() == 0 && torrent.downloaded == 0 {

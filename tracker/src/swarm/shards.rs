@@ -34,7 +34,7 @@ pub struct Figures {
     pub peers: usize,
     /// Bytes that both take.
     pub bytes: usize,
-    /// Leechers that became seeds.
+    /// Leechers that became seeds, those of earlier runs included.
     pub completed: u64,
     /// Torrents given up to make room.
     pub evicted: u64,

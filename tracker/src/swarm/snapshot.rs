@@ -4,6 +4,7 @@
 //! peers, and these; a peer is its address and port as they are sent, its role, identity and the seconds since it was seen.
 //! Numbers are little-endian.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use torrent_format::InfoHash;
@@ -67,7 +68,9 @@ impl Swarms {
         let is_alive = |age: u32| age.saturating_add(since) <= expiry;
         let torrent = self.table.at_mut(position);
         let (peers, bytes) = (torrent.len(), torrent.heap_bytes());
-        torrent.downloaded = torrent.downloaded.max(saved.downloaded);
+        let more = saved.downloaded.saturating_sub(torrent.downloaded);
+        torrent.downloaded += more;
+        self.usage.completed.fetch_add(more.into(), Relaxed);
         // An idle torrent's time begins anew with the clock, which is no older.
         torrent.touched = torrent.touched.max(now.saturating_sub(saved.idle.saturating_add(since)));
         for (addr, bits, age) in saved.peers::<V4>(saved.v4).filter(|&(_, _, age)| is_alive(age)) {

@@ -3,4 +3,5 @@
 mod access;
 mod harness;
 mod operation;
+mod store;
 mod udp;

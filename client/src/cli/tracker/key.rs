@@ -74,6 +74,8 @@ impl Keys {
             }
         }
         let (Some(addr), Some(token)) = (addr, token) else { return Err(no_token(&dir)) };
+        // Whoever comes first installs it; it is the same for all.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
