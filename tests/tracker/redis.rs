@@ -119,15 +119,17 @@ fn without_their_redis_the_nodes_go_on_and_with_it_they_heal() {
     wait_counts(&one, 1, 1);
     wait_counts(&two, 1, 1);
     redis.process.kill();
+    // What they knew, they tell; who is new, they take.
     for node in [&one, &two] {
-        wait::until("a node that knows", SOON, || {
-            (node.metric("sprat_tracker_store_up", &[]) == 0.0).then_some(())
-        });
-        // What it knew, it tells; who is new, it takes.
         assert_eq!(listed(node), [1, 2]);
     }
     one.client().join(HASH, 3, "left=1");
     two.client().join(HASH, 4, "left=1");
+    for node in [&one, &two] {
+        wait::until("a node that knows", SOON, || {
+            (node.metric("sprat_tracker_store_up", &[]) == 0.0).then_some(())
+        });
+    }
     assert_eq!(listed(&one), [1, 2, 3]);
     assert_eq!(listed(&two), [1, 2, 4]);
     // One that starts now starts, too.
