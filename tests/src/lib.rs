@@ -19,5 +19,6 @@ pub mod reaper;
 pub mod require;
 pub mod sandbox;
 pub mod sim;
+pub mod tracker;
 pub mod tree;
 pub mod wait;

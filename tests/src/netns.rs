@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -122,6 +122,18 @@ impl Host {
     /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address.into()
+    }
+
+    /// Gives it an IPv6 address too, which every other host that has one can reach.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn add_ipv6(&self) -> IpAddr {
+        // Unique local addresses (RFC 4193); nobody else has it, so that nobody needs to be asked.
+        let address = Ipv6Addr::new(0xfd5a, 0x7261, 0x7400, 0, 0, 0, 0, self.number as u16);
+        let add = ["-6", "address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"];
+        self.namespace.ip(add).unwrap_or_else(|problem| panic!("{problem}"));
+        address.into()
     }
 
     /// A command that runs on it.

@@ -50,6 +50,29 @@ pub fn require_libtorrent() -> bool {
     has.is_ok_and(|output| output.status.success()) || lacking("python3-libtorrent is not installed")
 }
 
+/// Where `.ci/run` has npm put what tests need of it: `npm` in the target directory, or what `SPRAT_NPM` says.
+///
+/// # Panics
+/// If the running test has no executable.
+pub fn npm() -> PathBuf {
+    if let Some(path) = std::env::var_os("SPRAT_NPM") {
+        return path.into();
+    }
+    // TARGET/PROFILE/deps/NAME-HASH
+    let this = std::env::current_exe().expect("a test has an executable");
+    this.ancestors().nth(3).expect("it lies in PROFILE/deps").join("npm")
+}
+
+/// Whether the client of npm's bittorrent-tracker is installed.
+///
+/// # Panics
+/// As [`require_peer`].
+pub fn require_npm() -> bool {
+    require_peer("node")
+        && (npm().join("node_modules/bittorrent-tracker").is_dir()
+            || lacking("bittorrent-tracker is not installed: see `npm_packages` in .ci/run"))
+}
+
 /// Whether we are root, who may become anybody.
 ///
 /// # Panics
