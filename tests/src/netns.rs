@@ -129,8 +129,9 @@ impl Host {
     /// # Panics
     /// If the kernel refuses.
     pub fn add_ipv6(&self) -> IpAddr {
-        // Unique local addresses (RFC 4193); nobody else has it, so that nobody needs to be asked.
-        let address = Ipv6Addr::new(0xfd5a, 0x7261, 0x7400, 0, 0, 0, 0, self.number as u16);
+        // Unique local addresses (RFC 4193); nobody else has it, so that nobody needs to be asked. Zeros behind the first colon, where
+        // rtorrent looks for a port.
+        let address = Ipv6Addr::new(0xfd5a, 0, 0, 0, 0, 0, 0, self.number as u16);
         let add = ["-6", "address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"];
         self.namespace.ip(add).unwrap_or_else(|problem| panic!("{problem}"));
         address.into()

@@ -71,6 +71,7 @@ impl Client {
     /// Whether it can be brought to scrape that way, or why not.
     pub(crate) fn scrapes(self, wire: Wire) -> Cell {
         match (self, wire) {
+            (Self::Transmission, _) => Err("Transmission does when it likes, within half an hour"),
             (Self::Aria2, _) => Err("aria2 never scrapes"),
             (Self::Rtorrent, Wire::Udp4 | Wire::Udp6) => Err("rtorrent scrapes over HTTP alone"),
             _ => Ok(()),
