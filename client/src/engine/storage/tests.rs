@@ -202,7 +202,7 @@ impl Opened {
                     assert_eq!(which, piece);
                     return verdict;
                 }
-                StorageEvent::FileDone { .. } => {}
+                StorageEvent::FileDone { .. } | StorageEvent::NoRoom(_) | StorageEvent::Room => {}
                 StorageEvent::Failed(error) => panic!("{error}"),
             }
         }

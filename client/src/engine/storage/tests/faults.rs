@@ -176,7 +176,7 @@ async fn a_torrent_that_can_not_fit_is_refused_before_anything_is_made() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fills_up_ends_it_once_and_loses_nothing() {
+async fn a_disk_that_stays_full_ends_it_once_it_is_to_stop_and_loses_nothing() {
     let Some(disk) = SmallDisk::new("size=256k") else { return };
     let case = Case::new(16 * K, &[("a", 160 * K)]);
     let options = OpenStorage { dir: disk.0.path().to_path_buf(), ..case.options() };
@@ -188,9 +188,11 @@ async fn a_disk_that_fills_up_ends_it_once_and_loses_nothing() {
         opened.write(case.info.layout().block(piece, 0), case.bytes(piece)).await;
         opened.storage.verify(piece, false);
     }
-    let StorageEvent::Failed(error) = opened.event().await else { panic!() };
     let part = disk.0.path().join("t/a.part");
-    assert!(matches!(&error, StorageError::Full { path, .. } if *path == part), "{error}");
+    let is_full = |error: &StorageError| matches!(error, StorageError::Full { path, .. } if *path == part);
+    assert!(matches!(opened.event().await, StorageEvent::NoRoom(error) if is_full(&error)));
+    opened.storage.stop_waiting();
+    assert!(matches!(opened.event().await, StorageEvent::Failed(error) if is_full(&error)));
     // What was verified before is safe, and still served.
     patiently(opened.storage.flush()).await.unwrap();
     assert_eq!(opened.read(1, 0, 16).unwrap(), case.payload[16 * K..][..16]);
@@ -201,6 +203,27 @@ async fn a_disk_that_fills_up_ends_it_once_and_loses_nothing() {
     std::fs::remove_file(filler).unwrap();
     let mut opened = open(options).unwrap();
     assert_eq!((opened.had(), opened.hashed), (vec![0, 1], 0));
+    opened.feed(&case, &[2, 3, 4, 5, 6, 7, 8, 9]).await;
+    opened.finish().await;
+    assert_eq!(std::fs::read(disk.0.path().join("t/a")).unwrap(), case.payload);
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_is_waited_for() {
+    let Some(disk) = SmallDisk::new("size=256k") else { return };
+    let case = Case::new(16 * K, &[("a", 160 * K)]);
+    let mut opened = open(OpenStorage { dir: disk.0.path().to_path_buf(), ..case.options() }).unwrap();
+    opened.feed(&case, &[0]).await;
+    let filler = disk.fill();
+    let piece = case.piece(1);
+    opened.write(case.info.layout().block(piece, 0), case.bytes(piece)).await;
+    opened.storage.verify(piece, false);
+    assert!(matches!(opened.event().await, StorageEvent::NoRoom(_)));
+    std::fs::remove_file(filler).unwrap();
+    assert!(matches!(opened.event().await, StorageEvent::Room));
+    assert!(
+        matches!(opened.event().await, StorageEvent::Verified(which, Verification::Good(_)) if which == piece)
+    );
     opened.feed(&case, &[2, 3, 4, 5, 6, 7, 8, 9]).await;
     opened.finish().await;
     assert_eq!(std::fs::read(disk.0.path().join("t/a")).unwrap(), case.payload);

@@ -126,7 +126,7 @@ impl Plan {
                         self.kept.insert(piece.get(), numbers(kept));
                     }
                 }
-                StorageEvent::FileDone { .. } => {}
+                StorageEvent::FileDone { .. } | StorageEvent::NoRoom(_) | StorageEvent::Room => {}
                 StorageEvent::Failed(error) => panic!("{error}"),
             }
         }
