@@ -134,6 +134,10 @@ pub struct Torrent {
 
 /// What is known of the torrent.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a torrent has one, and it is this one for nearly all of its life"
+)]
 enum Phase {
     /// Its info comes from peers.
     Metadata(MetadataFetch),

@@ -236,7 +236,7 @@ impl Transfer {
     fn handle_no_room(&mut self, cx: &Context, reason: Option<String>) {
         match &reason {
             Some(reason) => {
-                cx.out.warn(format_args!("{}: paused, {reason}; goes on once there is room", self.label))
+                cx.out.warn(format_args!("{}: paused, {reason}; goes on once there is room", self.label));
             }
             None => cx.out.note(format_args!("{}: there is room again", self.label)),
         }
