@@ -106,7 +106,7 @@ fn a_disk_that_fills_up_on_the_way_is_waited_for() {
     if !require_mounts() {
         return;
     }
-    for memory in ["64MiB", "1MiB"] {
+    for memory in ["64MiB", "4MiB"] {
         let filled = Filled::new(memory);
         fs::remove_file(&filled.other).unwrap();
         filled.get.wait_line("\"resumed\"", LONG);
