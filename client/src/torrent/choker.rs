@@ -113,7 +113,7 @@ impl Choker {
     pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
         // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
-        let used = |v: &&View| v.unchoked && v.interested && !v.idle && v.debt < MUCH;
+        let used = |v: &&View| v.unchoked && v.interested && !v.idle && (seeding || v.debt < MUCH);
         let used = views.iter().filter(used).count();
         let spare =
             self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(chosen.len()));

@@ -63,6 +63,9 @@ impl Client {
             (Self::Transmission, Wire::Udp6) => {
                 Err("Transmission 3.00 ends the host of a UDP URL at the first colon")
             }
+            (Self::Rtorrent, Wire::Udp6) => Err(
+                "rtorrent 0.9.8 takes some IPv6 literals in UDP URLs for host and port, and asks nobody then",
+            ),
             (Self::Npm, Wire::Udp6) => Err("it opens an IPv4 socket for every UDP tracker"),
             _ => Ok(()),
         }

@@ -37,6 +37,9 @@ const READ_WAIT_MS: usize = 500;
 /// How long to wait before the server is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long after an absence of the server its other nodes may still be telling all that they know.
+const HEALING: Duration = Duration::from_secs(60);
+
 /// Bytes of announces in one entry of the stream.
 const BATCH: usize = 64 << 10;
 
@@ -214,18 +217,21 @@ impl Link {
         let mut connection = None;
         let mut last = clock.epoch(clock.now()).saturating_sub(self.expiry).as_millis().to_string();
         let mut counted_until = None;
+        // Until then what other nodes say may be older than what we were told while the server was away.
+        let mut heals_until = Duration::ZERO;
         while !self.stopped.load(Relaxed) {
             let read = connected(&mut connection, &self.client).and_then(|connection| {
                 let until = match counted_until {
                     Some(until) => until,
                     None => *counted_until.insert(self.read_counts(connection)?),
                 };
-                self.read_some(connection, &mut last, until)
+                self.read_some(connection, &mut last, until, clock.now() < heals_until)
             });
             if let Err(error) = read {
                 tracing::debug!(%error, "the store is away");
                 connection = None;
                 thread::park_timeout(RETRY);
+                heals_until = clock.now() + HEALING;
             }
         }
     }
@@ -250,30 +256,33 @@ impl Link {
         connection: &mut Connection,
         last: &mut String,
         counted_until: u64,
+        heals: bool,
     ) -> RedisResult<()> {
         let options = StreamReadOptions::default().count(READ_COUNT).block(READ_WAIT_MS);
         let reply: Option<StreamReadReply> =
             connection.xread_options(&[STREAM], &[last.as_str()], &options)?;
         for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
             let node: Option<u64> = entry.get("n");
-            if node != Some(self.node)
+            let is_ours = node == Some(self.node);
+            if (!is_ours || heals)
                 && let Some(batch) = entry.get::<Vec<u8>>("a")
             {
                 let told: Option<u64> = entry.id.split('-').next().and_then(|time| time.parse().ok());
-                self.hear(&batch, told.is_some_and(|told| told > counted_until));
+                self.hear(&batch, told.is_some_and(|told| told > counted_until), is_ours);
             }
             *last = entry.id;
         }
         Ok(())
     }
 
-    /// `counts`: completions in it are not counted yet.
-    fn hear(&self, mut batch: &[u8], counts: bool) {
+    /// `counts`: completions in it are not counted yet. `is_ours`: only who stopped is of interest, since another node, which did not hear of
+    /// it, may have said since that the peer is there.
+    fn hear(&self, mut batch: &[u8], counts: bool, is_ours: bool) {
         let clock = self.tracker.clock;
         let now = clock.now();
         let lists = self.tracker.lists();
         while let Some((heard, rest)) = Heard::read(batch) {
-            if lists.permit(heard.info_hash()) {
+            if lists.permit(heard.info_hash()) && (!is_ours || heard.is_stopped()) {
                 self.tracker.shards.hear(now, clock.epoch(now), &heard, counts);
             }
             batch = rest;

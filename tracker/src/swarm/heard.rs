@@ -54,6 +54,11 @@ impl Heard {
         (self.bits & COMPLETED != 0).then_some(self.info_hash)
     }
 
+    /// Whether the peer left.
+    pub fn is_stopped(&self) -> bool {
+        self.bits & STOPPED != 0
+    }
+
     /// Appends it, in 35 bytes or 47.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(self.bits | flag(IPV6, self.peer.is_ipv6()));
