@@ -584,7 +584,8 @@ impl Torrent {
             self.request_hashes(now);
         }
         if std::mem::take(&mut self.blocks_freed) {
-            for peer in self.peers.keys() {
+            // What a liar was to give goes to who has been here longest: liars are banned, and who comes again comes last.
+            for peer in self.peers.by_age() {
                 self.fill_requests(now, peer);
             }
         }

@@ -6,7 +6,7 @@
 //!
 //! In a v2 torrent the leaves of the piece tell the bad blocks at once, if anybody gives them (see `hashes`); this is the way if nobody does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use torrent_format::{PeerId, PieceIndex};
@@ -17,8 +17,11 @@ const MAX_COPIES: usize = 8;
 /// Pieces with bad copies that are remembered; at 1,024 blocks of 60 bytes and 8 copies this stays within some MiB, and only liars fill it.
 const MAX_PIECES: usize = 16;
 
-/// Bans that are remembered.
+/// Bans that are remembered; the oldest are forgotten first, so that a liar who comes by ever new names is sent away each time.
 const MAX_BANS: usize = 4_096;
+
+/// Names of those who gave bad hashes once that are remembered.
+const MAX_HASH_LIARS: usize = 4_096;
 
 /// Enough of a peer to blame it after it is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,6 +39,8 @@ struct BadCopy {
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     bad: BTreeMap<PieceIndex, Vec<BadCopy>>,
+    /// In order of time; what is here is in the three sets below.
+    bans: VecDeque<Culprit>,
     banned: BTreeSet<SocketAddr>,
     banned_ips: BTreeSet<IpAddr>,
     banned_ids: BTreeSet<PeerId>,
@@ -49,7 +54,7 @@ impl Blame {
         let ip = culprit.addr.ip().to_canonical();
         let who = (ip, super::candidates::is_local(ip).then_some(culprit.peer_id));
         self.hash_liars.contains(&who) || {
-            if self.hash_liars.len() < MAX_BANS {
+            if self.hash_liars.len() < MAX_HASH_LIARS {
                 self.hash_liars.insert(who);
             }
             false
@@ -95,9 +100,14 @@ impl Blame {
     /// Not to be spoken to again. A public address is banned whole. On a local one others may live behind other ports, so there
     /// the peer id stands for the peer; elsewhere it must not, or a liar could wear an honest peer's id.
     pub(super) fn ban(&mut self, culprit: Culprit) {
-        if self.banned.len() >= MAX_BANS {
-            return;
+        if self.bans.len() >= MAX_BANS
+            && let Some(oldest) = self.bans.pop_front()
+        {
+            self.banned.remove(&oldest.addr);
+            self.banned_ids.remove(&oldest.peer_id);
+            self.banned_ips.remove(&oldest.addr.ip().to_canonical());
         }
+        self.bans.push_back(culprit);
         self.banned.insert(culprit.addr);
         if super::candidates::is_local(culprit.addr.ip()) {
             self.banned_ids.insert(culprit.peer_id);
@@ -181,5 +191,21 @@ mod tests {
         assert!(blame.is_banned("127.0.0.1:2000".parse().unwrap(), Some(PeerId([2; 20]))));
         assert!(blame.is_banned("[::ffff:198.51.100.7]:3000".parse().unwrap(), None));
         assert!(!blame.is_banned("198.51.100.8:1".parse().unwrap(), Some(PeerId([1; 20]))), "a stolen id");
+    }
+
+    #[test]
+    fn when_there_are_too_many_bans_the_oldest_is_forgotten_and_the_newest_holds() {
+        let mut blame = Blame::default();
+        let public = Culprit { addr: ([198, 51, 100, 7], 1).into(), peer_id: PeerId([1; 20]) };
+        let local = |port: u16| Culprit { addr: ([127, 0, 0, 1], port).into(), peer_id: PeerId([2; 20]) };
+        blame.ban(public);
+        for port in 1..=MAX_BANS as u16 {
+            assert!(blame.is_banned(public.addr, None), "{port}");
+            blame.ban(local(port));
+            assert!(blame.is_banned(local(port).addr, None), "{port}");
+        }
+        assert!(!blame.is_banned(public.addr, None));
+        assert!(blame.is_banned(local(1).addr, None));
+        assert_eq!(blame.bans.len(), MAX_BANS);
     }
 }

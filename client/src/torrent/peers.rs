@@ -76,4 +76,11 @@ impl Peers {
     pub(super) fn keys(&self) -> Vec<PeerKey> {
         self.iter().map(|(key, _)| key).collect()
     }
+
+    /// Those that have been connected longest first.
+    pub(super) fn by_age(&self) -> Vec<PeerKey> {
+        let mut keys = self.keys();
+        keys.sort_unstable_by_key(|key| key.generation);
+        keys
+    }
 }

@@ -471,11 +471,16 @@ impl Picker {
     }
 
     /// The piece's hash was wrong: it is fetched again, from one peer, and not from `suspects` if it can be helped.
-    pub(super) fn failed(&mut self, now: Time, piece: PieceIndex, suspects: BTreeSet<PeerKey>) {
+    pub(super) fn failed(&mut self, now: Time, piece: PieceIndex, mut suspects: BTreeSet<PeerKey>) {
         let Some(partial) = self.partials.get_mut(&piece) else { return };
+        // Time runs from the first failure: else liars who come one after another would keep an honest suspect out for ever.
+        let since = partial.exclusive.take().map_or(now, |earlier| {
+            suspects.extend(earlier.suspects);
+            earlier.since
+        });
         let count = partial.blocks.len() as u32;
         *partial = Partial::new(count);
-        partial.exclusive = Some(Exclusive { owner: None, suspects, since: now });
+        partial.exclusive = Some(Exclusive { owner: None, suspects, since });
         self.free_blocks += count;
     }
 

@@ -315,6 +315,58 @@ fn p50_of_two_senders_the_liar_is_found_and_the_honest_one_stays() {
     assert!(!scene.events().contains(&Event::PeerBanned(addr(1))));
 }
 
+/// On a LAN, where a ban is by port and id, a liar can come again and again. Each time it costs it a piece and a connection; the honest
+/// peer, who once shared a bad piece with one, gets its turn all the same.
+#[test]
+fn p50_liars_who_come_again_and_again_do_not_keep_an_honest_suspect_out() {
+    let mut scene = Scene::leecher(1, 4);
+    let honest = scene.generous_seed(1);
+    let asked = scene.requests_to(honest);
+    let liar = |scene: &mut Scene, n: u16| {
+        let mut id = [7; 20];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let addr = ([127, 0, 0, 1], n).into();
+        let peer =
+            Connected { addr, direction: Direction::Incoming, capabilities: MODERN, peer_id: PeerId(id) };
+        let key = scene.torrent.handle_connected(scene.now, peer).unwrap();
+        scene.says(key, [Message::HaveAll, Message::Unchoke]);
+        key
+    };
+    // The honest peer leaves half of it to a liar.
+    let first = liar(&mut scene, 1);
+    for request in &asked[2..] {
+        scene.says(honest, [Message::Reject(*request)]);
+    }
+    scene.pass(seconds(3));
+    let relieved = scene.requests_to(first);
+    assert!(!relieved.is_empty());
+    for request in &asked {
+        let sender = if relieved.contains(request) { first } else { honest };
+        scene.sends_block(sender, *request);
+    }
+    assert_eq!(scene.take_verifies(), [(0, false)]);
+    scene.hashed(0, Verification::Bad(vec![1, 1, 666, 666]));
+    scene.take();
+    let mut lies = 0;
+    for n in 2.. {
+        let next = liar(&mut scene, n);
+        let requests = scene.requests_to(next);
+        if requests.is_empty() {
+            break;
+        }
+        for request in requests {
+            scene.sends_block(next, request);
+        }
+        scene.hashed(0, Verification::Bad(vec![666; 4]));
+        assert_eq!(scene.dropped(next), Some(Reason::Banned));
+        scene.pass(Duration::from_millis(10));
+        lies += 1;
+        assert!(lies < 5_000, "it is never the honest peer's turn");
+    }
+    let again = scene.requests_to(honest);
+    assert_eq!(again.len(), 4, "after {lies} lies");
+}
+
 #[test]
 fn p54_p55_p62_flapping_ends_without_a_storm() {
     for message in
