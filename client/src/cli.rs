@@ -16,6 +16,8 @@ use settings::Settings;
 use signals::Signals;
 use torrent_format::hash::Kernel;
 
+use crate::engine::net::Via;
+
 mod args;
 mod create;
 mod date;
@@ -113,6 +115,8 @@ struct Context {
     out: Printer,
     stdin: Mutex<Box<dyn Read + Send>>,
     vars: Vars,
+    /// Where packets may leave.
+    via: Via,
 }
 
 impl Context {
@@ -153,7 +157,8 @@ where
         Err(error) => return explain(&args, &error, &mut env),
     };
     let out = Printer::new(&cli.global, &mut env);
-    let cx = Context { out: out.clone(), stdin: Mutex::new(env.stdin), vars: env.vars };
+    let via = cli.command.network().map(net::via).unwrap_or_default();
+    let cx = Context { out: out.clone(), stdin: Mutex::new(env.stdin), vars: env.vars, via };
     start_log(&cx, cli.global.verbose, cli.global.quiet);
     let result = settings.and_then(|_| limit_kernel(&cx)).and_then(|()| execute(&cx, cli.command));
     out.close_bars();

@@ -3,7 +3,9 @@
 
 pub mod announce;
 pub mod buffer;
+pub mod datagrams;
 pub mod limit;
+pub mod net;
 pub mod session;
 pub mod storage;
 

@@ -102,6 +102,17 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// The flags of those that speak to peers.
+    pub(crate) fn network(&self) -> Option<&NetworkArgs> {
+        match self {
+            Self::Magnet(args) => Some(&args.network),
+            Self::Get(args) => Some(&args.network),
+            Self::Seed(args) => Some(&args.network),
+            Self::Share(args) => Some(&args.network),
+            _ => None,
+        }
+    }
+
     /// As it is typed.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -493,9 +504,12 @@ pub(crate) struct NetworkArgs {
     /// The port to listen on (0: any) [default: the first free of 6881–6889, else any]
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
-    /// The address to listen on and to dial from [default: all, IPv4 and IPv6]
+    /// The only address to listen on and to send from, for peers, trackers and names alike [default: all, IPv4 and IPv6]
     #[arg(long, value_name = "IP")]
     pub(crate) bind: Option<IpAddr>,
+    /// The only network interface to use, for peers, trackers and names alike; while it is down, nothing leaves
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
     /// Another tracker (comma: the same tier; repeat: the next tier)
     #[arg(short, long, value_name = "URL[,URL]")]
     pub(crate) tracker: Vec<Tier>,

@@ -164,7 +164,7 @@ impl CliError {
             Self::Stopped { .. } | Self::Interrupted(_) | Self::Unfinished(_) => Exit::Unfinished,
             Self::TimedOut { .. } => Exit::TimedOut,
             Self::Network { .. } | Self::Tracker(_) => Exit::Network,
-            Self::Session(SessionError::Listen { .. }) => Exit::Network,
+            Self::Session(SessionError::Listen { .. } | SessionError::Outside(_)) => Exit::Network,
             Self::Session(_) | Self::Failed(_) | Self::Hook { .. } | Self::System { .. } => Exit::Failure,
             Self::Torrenting { failure, .. } => failure_exit(failure),
         }

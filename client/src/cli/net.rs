@@ -9,7 +9,8 @@ use super::Context;
 use super::args::NetworkArgs;
 use super::endpoint::{HostPort, url_host};
 use super::error::CliError;
-use crate::engine::session::SessionConfig;
+use crate::engine::net::{Outside, Via};
+use crate::engine::session::{SessionConfig, SessionError};
 
 /// All buffers of a command that has no `--memory`, in bytes.
 pub(crate) const DEFAULT_MEMORY: usize = 64 << 20;
@@ -25,7 +26,7 @@ pub(crate) fn session_config(
 ) -> Result<SessionConfig, CliError> {
     Ok(SessionConfig {
         port: args.port,
-        bind: args.bind,
+        via: cx.via.clone(),
         upload_limit: args.max_upload_limit.limit(),
         download_limit: args.max_download_limit.limit(),
         memory,
@@ -35,6 +36,11 @@ pub(crate) fn session_config(
             None => default_state_dir(cx)?,
         },
     })
+}
+
+/// The way that the network flags leave open.
+pub(crate) fn via(args: &NetworkArgs) -> Via {
+    Via { bind: args.bind, interface: args.interface.clone() }
 }
 
 /// `$XDG_STATE_HOME/sprat`, by default `~/.local/state/sprat` (XDG Base Directory Specification).
@@ -69,11 +75,10 @@ pub(crate) fn is_http(url: &str) -> bool {
 }
 
 /// A client for a few requests of the user's own.
-pub(crate) fn http_client(timeout: Duration) -> Result<reqwest::Client, CliError> {
-    // Whoever comes first installs it; it is the same for all.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .user_agent(concat!("sprat/", env!("CARGO_PKG_VERSION")))
+pub(crate) fn http_client(cx: &Context, timeout: Duration) -> Result<reqwest::Client, CliError> {
+    let outside = Outside::new(cx.via.clone()).map_err(SessionError::from)?;
+    outside
+        .http()
         .connect_timeout(timeout)
         .read_timeout(timeout)
         .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))

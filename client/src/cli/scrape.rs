@@ -24,7 +24,7 @@ const MAX_TRACKERS: usize = 20;
 /// One entry for each tracker and swarm (a hybrid torrent has two): `url`, `version`, and `seeds`, `leechers` and `downloaded` or
 /// `error`. What goes wrong before a tracker has answered is one entry, without `version`.
 pub(crate) async fn ask(cx: &Context, source: &Source) -> Result<Value, CliError> {
-    let client = net::http_client(TIMEOUT)?;
+    let client = net::http_client(cx, TIMEOUT)?;
     let hashes = source.hashes();
     let swarms: Vec<(&str, InfoHash)> =
         hashes.v1().map(|v1| ("v1", v1)).into_iter().chain(hashes.v2_swarm().map(|v2| ("v2", v2))).collect();

@@ -38,7 +38,7 @@ pub(crate) async fn run(cx: &Context, args: SeedArgs) -> Result<(), CliError> {
         }
     }
     get::refuse_twice(served.iter().map(|one| &one.source))?;
-    let bind = config.bind;
+    let bind = config.via.bind;
     let session = Session::start(config).await?;
     let transfers = served
         .iter()

@@ -48,7 +48,7 @@ pub(crate) async fn run(cx: &Context, args: ShareArgs) -> Result<(), CliError> {
         made = make::torrent(cx, &args.path, &added) => made?,
         signal = signals.next() => return Err(CliError::Interrupted(signal)),
     };
-    let bind = config.bind;
+    let bind = config.via.bind;
     let session = Session::start(config).await?;
     let hashes = made.metainfo.info.hashes();
     let server = listen(args.http, bind, hashes, session.port()).await?;

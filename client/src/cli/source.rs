@@ -110,7 +110,7 @@ pub(crate) async fn find(cx: &Context, typed: &OsStr) -> Result<Material, CliErr
         return link;
     }
     if has_scheme(&text, "http:") || has_scheme(&text, "https:") {
-        return Ok(Material::Bytes { bytes: fetch(&text).await?, input: text });
+        return Ok(Material::Bytes { bytes: fetch(cx, &text).await?, input: text });
     }
     // A name may begin or end with a blank after all.
     let exact = Path::new(typed);
@@ -253,9 +253,9 @@ fn read_limited(from: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn fetch(url: &str) -> Result<Vec<u8>, CliError> {
+async fn fetch(cx: &Context, url: &str) -> Result<Vec<u8>, CliError> {
     let failed = |error: reqwest::Error| CliError::Network { what: url.to_owned(), problem: cause(&error) };
-    let client = super::net::http_client(FETCH_TIMEOUT)?;
+    let client = super::net::http_client(cx, FETCH_TIMEOUT)?;
     let mut response =
         client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut bytes = Vec::new();

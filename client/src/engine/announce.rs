@@ -14,6 +14,7 @@ use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, header, redirect
 use torrent_format::announce::http::{ReplyError, RetryIn, announce_url, decode_reply};
 use torrent_format::announce::{AnnounceEvent, AnnounceReply, AnnounceRequest};
 
+use super::net::Outside;
 use crate::torrent::AnnounceFailure;
 
 /// How long a tracker may take, redirects and all.
@@ -57,14 +58,13 @@ pub struct Announced {
 }
 
 impl Announcer {
-    /// Announces from `bind`, if it is given.
+    /// Asks trackers that way.
     ///
     /// # Errors
     /// If HTTP can't be set up; one line.
-    pub fn new(bind: Option<IpAddr>) -> Result<Self, String> {
-        // An error says that somebody has chosen a provider already, which is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Self { anywhere: client(bind, |builder| builder)?, outside: client(bind, outside_only)? })
+    pub fn new(way: &Outside) -> Result<Self, String> {
+        let public_only = |builder: ClientBuilder| builder.dns_resolver(Arc::new(PublicOnly(way.clone())));
+        Ok(Self { anywhere: client(way, |builder| builder)?, outside: client(way, public_only)? })
     }
 
     /// Tells the tracker at `url` what `request` says.
@@ -106,16 +106,10 @@ impl Announcer {
 
 const INWARDS: &str = "redirected from a public address into a private network";
 
-fn client(bind: Option<IpAddr>, adapt: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
+fn client(way: &Outside, adapt: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
     let builder = || {
-        let builder = Client::builder()
-            .user_agent(concat!("sprat/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            // Peers are not dialled through a proxy of the environment's, so the tracker must not see its address.
-            .no_proxy()
-            .pool_idle_timeout(IDLE)
-            .local_address(bind);
-        adapt(builder)
+        // Peers are not dialled through a proxy of the environment's, so the tracker must not see its address.
+        adapt(way.http().no_proxy().redirect(redirect::Policy::none()).pool_idle_timeout(IDLE))
     };
     // A machine without root certificates can still speak to http trackers.
     let client = builder().build().or_else(|error| {
@@ -125,18 +119,15 @@ fn client(bind: Option<IpAddr>, adapt: impl Fn(ClientBuilder) -> ClientBuilder) 
     client.map_err(in_short)
 }
 
-fn outside_only(builder: ClientBuilder) -> ClientBuilder {
-    builder.dns_resolver(Arc::new(OutsideOnly))
-}
-
 /// Knows no addresses of our own network.
-struct OutsideOnly;
+struct PublicOnly(Outside);
 
-impl Resolve for OutsideOnly {
+impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let outside = self.0.clone();
         Box::pin(async move {
-            let addrs = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let addrs: Vec<SocketAddr> = addrs.filter(|addr| !is_local(addr.ip())).collect();
+            let addrs = outside.resolve(name.as_str(), 0).await?;
+            let addrs: Vec<SocketAddr> = addrs.into_iter().filter(|addr| !is_local(addr.ip())).collect();
             if addrs.is_empty() {
                 return Err(INWARDS.into());
             }
@@ -300,7 +291,7 @@ mod tests {
     /// The outcome of one announce to a server with these answers.
     async fn outcome(answers: Vec<String>) -> Result<AnnounceReply, String> {
         let (addr, _server) = server(answers).await;
-        let announcer = Announcer::new(None).unwrap();
+        let announcer = Announcer::new(&Outside::default()).unwrap();
         let announced =
             announcer.announce(&format!("http://{addr}/announce"), &request(AnnounceEvent::Started)).await;
         announced.reply.map_err(|failure| failure.message)
@@ -309,7 +300,7 @@ mod tests {
     #[tokio::test]
     async fn a_tracker_near_by_is_asked_and_known_as_local() {
         let (addr, server) = server(vec![ok("d8:intervali900e5:peers6:\x01\x02\x03\x04\x1a\x1be")]).await;
-        let announcer = Announcer::new(None).unwrap();
+        let announcer = Announcer::new(&Outside::default()).unwrap();
         let announced =
             announcer.announce(&format!("http://{addr}/announce"), &request(AnnounceEvent::Started)).await;
         let reply = announced.reply.unwrap();
@@ -336,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_public_tracker_leads_to_public_addresses_only() {
-        let announcer = Announcer::new(None).unwrap();
+        let announcer = Announcer::new(&Outside::default()).unwrap();
         let (addr, _server) = server(vec![ok("d8:intervali900e5:peers0:e")]).await;
         let by_name = announcer.outside.get(format!("http://localhost:{}/", addr.port())).send().await;
         assert!(in_short(by_name.unwrap_err()).ends_with(INWARDS));
@@ -381,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn a_tracker_that_is_not_there_refuses() {
         let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let announcer = Announcer::new(None).unwrap();
+        let announcer = Announcer::new(&Outside::default()).unwrap();
         for (url, message) in [
             (format!("http://{addr}/announce"), "connection refused"),
             ("udp://127.0.0.1:1/announce".to_owned(), "UDP trackers are not supported yet"),

@@ -18,6 +18,7 @@ use super::announce::Announced;
 use super::buffer::Buffer;
 use super::connection::{Connection, Link, PeerEvent};
 use super::handshake::{HandshakeFailure, Names, Shaken, dial};
+use super::net::Outside;
 use super::open::{Opened, Opener};
 use super::outbox::Overflow;
 use super::session::{Phase, Place, TorrentEvent, TorrentFailure};
@@ -162,7 +163,7 @@ impl Driver {
             upload: shared.upload.clone(),
             download: shared.download.clone(),
         };
-        let tasks = torrent.peers.iter().cloned().map(resolve).collect();
+        let tasks = torrent.peers.iter().map(|peer| resolve(shared.outside.clone(), peer.clone())).collect();
         Self {
             torrent: Torrent::new(Time::default(), config, start),
             epoch: Instant::now(),
@@ -442,7 +443,7 @@ impl Driver {
         let names = Names { hashes: self.torrent.hashes(), open: self.names_open };
         self.tasks.spawn(async move {
             let _permit = shared.half_open.acquire().await;
-            Done::Dialled(addr, dial(addr, shared.config.bind, names, swarm, shared.peer_id).await)
+            Done::Dialled(addr, dial(addr, &shared.outside, names, swarm, shared.peer_id).await)
         });
     }
 
@@ -640,9 +641,9 @@ async fn prove(storage: Storage, hurried: Arc<AtomicBool>) -> Result<(), Storage
     proving.await.expect("proving does not panic")
 }
 
-async fn resolve(peer: String) -> Done {
-    match tokio::net::lookup_host(&peer).await {
-        Ok(addrs) => Done::Resolved(addrs.collect()),
+async fn resolve(outside: Outside, peer: String) -> Done {
+    match outside.find(&peer).await {
+        Ok(addrs) => Done::Resolved(addrs),
         Err(error) => {
             tracing::warn!("can't find the peer {peer}: {error}");
             Done::Resolved(Vec::new())

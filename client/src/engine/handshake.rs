@@ -1,15 +1,16 @@
 //! From a socket to a peer that has said which torrent it means and who it is: dialled by [`dial`], or come in by [`accept`].
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use torrent_format::{InfoHash, InfoHashes, PeerId};
 
+use super::net::Outside;
 use crate::torrent::{Connected, Direction};
 use crate::wire::handshake::HANDSHAKE_LENGTH;
 use crate::wire::{Capabilities, Handshake, HandshakeError};
@@ -66,23 +67,19 @@ pub(super) struct Names {
     pub(super) open: bool,
 }
 
-/// Dials from `bind`, if it is given, and shakes hands by one of the torrent's names. The peer may answer by another: a dialler that knows v2
+/// Dials and shakes hands by one of the torrent's names. The peer may answer by another: a dialler that knows v2
 /// is led from the v1 swarm of a hybrid torrent to that of v2 so (BEP 52, "Upgrade Path"). libtorrent does that also to one that has not
 /// said so, if it has known v2 at an earlier time: an answer by a name that nobody knows yet is taken for that, and the caller has to look
 /// at [`Shaken::name`] when the info is known.
 pub(super) async fn dial(
     addr: SocketAddr,
-    bind: Option<IpAddr>,
+    outside: &Outside,
     names: Names,
     info_hash: InfoHash,
     peer_id: PeerId,
 ) -> Result<Shaken, HandshakeFailure> {
     let hashes = names.hashes;
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(bind) = bind {
-        socket.bind(SocketAddr::new(bind, 0))?;
-    }
-    let mut stream = timeout(CONNECT_TIMEOUT, socket.connect(addr))
+    let mut stream = timeout(CONNECT_TIMEOUT, outside.tcp_socket(addr)?.connect(addr))
         .await
         .map_err(|_| HandshakeFailure::ConnectTimeout)??;
     let shake = async {
@@ -283,7 +280,7 @@ mod tests {
             stream
         });
         assert!(matches!(
-            dial(addr, None, Names { hashes: HASH.into(), open: false }, HASH, OURS).await,
+            dial(addr, &Outside::default(), Names { hashes: HASH.into(), open: false }, HASH, OURS).await,
             Err(HandshakeFailure::OtherTorrent(_))
         ));
         answering.await.unwrap();
@@ -339,7 +336,7 @@ mod tests {
                 (stream, Handshake::decode(&theirs).unwrap().unwrap())
             });
             let names = Names { hashes: hybrid(), open: false };
-            let shaken = dial(addr, None, names, dialled, OURS).await.unwrap();
+            let shaken = dial(addr, &Outside::default(), names, dialled, OURS).await.unwrap();
             let (_stream, heard) = answering.await.unwrap();
             assert_eq!((heard.info_hash, heard.capabilities.v2), (dialled, true));
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2), "{dialled}");
@@ -357,7 +354,7 @@ mod tests {
                 stream
             });
             let names = Names { hashes: HASH.into(), open: true };
-            let shaken = dial(addr, None, names, HASH, OURS).await.unwrap();
+            let shaken = dial(addr, &Outside::default(), names, HASH, OURS).await.unwrap();
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2));
             answering.await.unwrap();
         }

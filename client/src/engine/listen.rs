@@ -1,4 +1,4 @@
-//! The port that peers dial: opened by [`listen`], served by [`serve`].
+//! The port that peers dial, TCP and UDP: opened by [`listen`]; TCP is served by [`serve`].
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::handshake;
+use super::net::Outside;
 use super::session::Shared;
 
 /// Where BitTorrent clients listen by custom (BEP 3), so where firewalls expect them.
@@ -21,72 +21,79 @@ const CUSTOMARY: std::ops::RangeInclusive<u16> = 6881..=6889;
 /// How often another port is tried for IPv6's sake: the system picks one that is free for IPv4, not for both.
 const ATTEMPTS: usize = 16;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
-
 /// Incoming connections without a handshake. Beyond it the oldest is dropped: one that dawdles makes room for one that may not.
 const MAX_UNSHAKEN: usize = 256;
 
 /// The wait after a failure to accept. Without one, running out of file descriptors would be a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Opens the port of CLI.md's `--port` on `bind`, or on all addresses, IPv4 and IPv6. Says which port it is.
+/// One port, open; a socket a version of IP.
+#[derive(Debug)]
+pub(super) struct Listening {
+    pub(super) port: u16,
+    pub(super) tcp: Vec<TcpListener>,
+    pub(super) udp: Vec<UdpSocket>,
+}
+
+/// Opens the port of CLI.md's `--port` on the address of `--bind`, or on all, IPv4 and IPv6.
 ///
 /// # Errors
 /// If a port that was asked for by number is taken, or none is free; with the address.
-pub(super) fn listen(
-    port: Option<u16>,
-    bind: Option<IpAddr>,
-) -> Result<(u16, Vec<TcpListener>), (SocketAddr, io::Error)> {
+pub(super) fn listen(port: Option<u16>, outside: &Outside) -> Result<Listening, (SocketAddr, io::Error)> {
     match port {
-        None => open_first(CUSTOMARY, bind),
-        Some(0) => open_any(bind),
-        Some(port) => open(port, bind),
+        None => open_first(CUSTOMARY, outside),
+        Some(0) => open_any(outside),
+        Some(port) => open(port, outside),
     }
 }
 
 /// The first of these that is free, else any.
 fn open_first(
     ports: impl IntoIterator<Item = u16>,
-    bind: Option<IpAddr>,
-) -> Result<(u16, Vec<TcpListener>), (SocketAddr, io::Error)> {
-    ports.into_iter().find_map(|port| open(port, bind).ok()).map_or_else(|| open_any(bind), Ok)
+    outside: &Outside,
+) -> Result<Listening, (SocketAddr, io::Error)> {
+    ports.into_iter().find_map(|port| open(port, outside).ok()).map_or_else(|| open_any(outside), Ok)
 }
 
-fn open_any(bind: Option<IpAddr>) -> Result<(u16, Vec<TcpListener>), (SocketAddr, io::Error)> {
-    let mut outcome = open(0, bind);
+fn open_any(outside: &Outside) -> Result<Listening, (SocketAddr, io::Error)> {
+    let mut outcome = open(0, outside);
     for _ in 1..ATTEMPTS {
         match &outcome {
-            Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => outcome = open(0, bind),
+            Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse => outcome = open(0, outside),
             _ => break,
         }
     }
     outcome
 }
 
-fn open(port: u16, bind: Option<IpAddr>) -> Result<(u16, Vec<TcpListener>), (SocketAddr, io::Error)> {
+fn open(port: u16, outside: &Outside) -> Result<Listening, (SocketAddr, io::Error)> {
     let at = |ip: IpAddr, port| {
         let addr = SocketAddr::new(ip, port);
-        open_at(addr)
-            .and_then(|listener| Ok((listener.local_addr()?.port(), listener)))
-            .map_err(|e| (addr, e))
+        open_both(addr, outside).map_err(|e| (addr, e))
     };
-    if let Some(ip) = bind {
-        let (port, listener) = at(ip, port)?;
-        return Ok((port, vec![listener]));
+    if let Some(ip) = outside.via().bind {
+        return at(ip, port);
     }
     match at(Ipv4Addr::UNSPECIFIED.into(), port) {
-        Ok((port, v4)) => match at(Ipv6Addr::UNSPECIFIED.into(), port) {
-            Ok((_, v6)) => Ok((port, vec![v4, v6])),
-            Err((_, error)) if is_absent(&error) => Ok((port, vec![v4])),
+        Ok(mut v4) => match at(Ipv6Addr::UNSPECIFIED.into(), v4.port) {
+            Ok(v6) => {
+                v4.tcp.extend(v6.tcp);
+                v4.udp.extend(v6.udp);
+                Ok(v4)
+            }
+            Err((_, error)) if is_absent(&error) => Ok(v4),
             Err(failure) => Err(failure),
         },
-        Err((_, error)) if is_absent(&error) => {
-            let (port, v6) = at(Ipv6Addr::UNSPECIFIED.into(), port)?;
-            Ok((port, vec![v6]))
-        }
+        Err((_, error)) if is_absent(&error) => at(Ipv6Addr::UNSPECIFIED.into(), port),
         Err(failure) => Err(failure),
     }
+}
+
+fn open_both(addr: SocketAddr, outside: &Outside) -> io::Result<Listening> {
+    let tcp = outside.tcp_listener(addr)?;
+    let port = tcp.local_addr()?.port();
+    let udp = outside.udp_socket(SocketAddr::new(addr.ip(), port))?;
+    Ok(Listening { port, tcp: vec![tcp], udp: vec![udp] })
 }
 
 /// The machine does not speak this version of IP.
@@ -95,20 +102,6 @@ fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.kind() == io::ErrorKind::Unsupported
         || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
-fn open_at(addr: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        // IPv4 has a socket of its own; one for both would show its peers as ::ffff:a.b.c.d.
-        socket.set_only_v6(true)?;
-    }
-    // Connections of an earlier run in TIME_WAIT don't keep the port.
-    socket.set_reuse_address(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Accepts for as long as it is polled; whoever shakes hands for a torrent of this session is handed to it.
@@ -175,35 +168,42 @@ mod tests {
 
     use super::*;
 
+    fn localhost() -> Outside {
+        Outside::new(IpAddr::from(Ipv4Addr::LOCALHOST).into()).unwrap()
+    }
+
     #[tokio::test]
-    async fn both_versions_of_ip_have_one_port() {
-        let (port, listeners) = listen(Some(0), None).unwrap();
-        for listener in &listeners {
-            assert_eq!(listener.local_addr().unwrap().port(), port);
-        }
+    async fn both_protocols_and_both_versions_of_ip_have_one_port() {
+        let Listening { port, tcp, udp } = listen(Some(0), &Outside::default()).unwrap();
+        let ports = tcp.iter().map(TcpListener::local_addr).chain(udp.iter().map(UdpSocket::local_addr));
+        assert!(ports.into_iter().all(|addr| addr.unwrap().port() == port));
+        assert_eq!(tcp.len(), udp.len());
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_port_that_was_asked_for_and_is_taken_is_an_error() {
-        let localhost = Some(Ipv4Addr::LOCALHOST.into());
-        let (port, _taken) = listen(Some(0), localhost).unwrap();
-        let (addr, error) = listen(Some(port), localhost).unwrap_err();
-        assert_eq!((addr.port(), error.kind()), (port, io::ErrorKind::AddrInUse));
-        let (other, _listeners) = listen(Some(0), localhost).unwrap();
-        assert_ne!(other, port);
+        let localhost = localhost();
+        let taken = listen(Some(0), &localhost).unwrap();
+        let (addr, error) = listen(Some(taken.port), &localhost).unwrap_err();
+        assert_eq!((addr.port(), error.kind()), (taken.port, io::ErrorKind::AddrInUse));
+        assert_ne!(listen(Some(0), &localhost).unwrap().port, taken.port);
+        // Either half of it.
+        let Listening { port, tcp, udp: _udp } = taken;
+        drop(tcp);
+        let (_, error) = listen(Some(port), &localhost).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]
     async fn the_first_port_that_is_free_is_taken_else_any() {
-        let localhost = Some(Ipv4Addr::LOCALHOST.into());
-        let (taken, _listeners) = listen(Some(0), localhost).unwrap();
-        let (free, listeners) = listen(Some(0), localhost).unwrap();
-        drop(listeners);
-        let (port, _listeners) = open_first([taken, free], localhost).unwrap();
-        assert_eq!(port, free);
-        let (port, _listeners) = open_first([taken, free], localhost).unwrap();
-        assert!(port != taken && port != free);
+        let localhost = localhost();
+        let taken = listen(Some(0), &localhost).unwrap();
+        let free = listen(Some(0), &localhost).unwrap().port;
+        let first = open_first([taken.port, free], &localhost).unwrap();
+        assert_eq!(first.port, free);
+        let any = open_first([taken.port, free], &localhost).unwrap();
+        assert!(any.port != taken.port && any.port != free);
     }
 
     #[tokio::test]

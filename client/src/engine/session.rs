@@ -2,7 +2,7 @@
 //! Several torrents behind one listening port, one budget of memory and one pair of rate limits.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,9 +13,11 @@ use torrent_format::{Info, InfoHash, InfoHashes, PeerId};
 
 use super::announce::Announcer;
 use super::buffer::BufferPool;
+use super::datagrams::{Datagrams, Receiving};
 use super::handshake::Shaken;
 use super::limit::Limiter;
-use super::listen;
+use super::listen::{self, Listening};
+use super::net::{Outside, OutsideError, Via};
 use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
 use super::task::{self, Job, News, Purpose};
 use crate::torrent::{Ablation, Event, InfoFault, PeerStats, Stats, Stay};
@@ -25,8 +27,8 @@ use crate::torrent::{Ablation, Event, InfoFault, PeerStats, Stats, Stay};
 pub struct SessionConfig {
     /// `--port`: `None`: the first free of 6881–6889, else any; `Some(0)`: any.
     pub port: Option<u16>,
-    /// `--bind`: the address to listen on and dial from; `None`: all, IPv4 and IPv6.
-    pub bind: Option<IpAddr>,
+    /// Where packets may leave and come in.
+    pub via: Via,
     /// Bytes a second for all torrents together.
     pub upload_limit: Option<u64>,
     /// Bytes a second for all torrents together.
@@ -51,6 +53,9 @@ pub enum SessionError {
         /// Why.
         source: std::io::Error,
     },
+    /// Exit code 10.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// Exit code 1.
     #[error("can't set up HTTP: {0}")]
     Http(String),
@@ -200,6 +205,7 @@ pub struct TorrentHandle {
 pub struct Session {
     shared: Arc<Shared>,
     listening: AbortHandle,
+    _receiving: Receiving,
 }
 
 /// What a session's torrents have in common.
@@ -207,6 +213,10 @@ pub struct Session {
 pub(super) struct Shared {
     pub(super) config: SessionConfig,
     pub(super) port: u16,
+    /// Makes every socket, finds every name.
+    pub(super) outside: Outside,
+    /// What goes by UDP from the port that we listen on.
+    pub(super) datagrams: Datagrams,
     pub(super) peer_id: PeerId,
     /// For payload on its way to the disk.
     pub(super) pool: BufferPool,
@@ -246,15 +256,19 @@ impl Session {
     /// # Errors
     /// If a port that was asked for by number is taken, or none is free.
     pub async fn start(config: SessionConfig) -> Result<Self, SessionError> {
-        let (port, listeners) = listen::listen(config.port, config.bind)
+        let outside = Outside::new(config.via.clone())?;
+        let Listening { port, tcp, udp } = listen::listen(config.port, &outside)
             .map_err(|(addr, source)| SessionError::Listen { addr, source })?;
-        let bind = config.bind;
+        let way = outside.clone();
         // Reads the system's certificates: many small files.
-        let announcer = tokio::task::spawn_blocking(move || Announcer::new(bind)).await;
+        let announcer = tokio::task::spawn_blocking(move || Announcer::new(&way)).await;
         let announcer = announcer.map_err(|error| SessionError::Http(error.to_string()))?;
+        let (datagrams, receiving) = Datagrams::start(udp);
         let memory = config.memory.max(MIN_MEMORY);
         let shared = Arc::new(Shared {
             port,
+            outside,
+            datagrams,
             peer_id: peer_id(),
             pool: BufferPool::new(memory - memory / UPLOAD_SHARE),
             upload_memory: Arc::new(Semaphore::new(memory / UPLOAD_SHARE)),
@@ -265,9 +279,10 @@ impl Session {
             torrents: Mutex::default(),
             config,
         });
-        tracing::debug!(port, peer_id = %shared.peer_id, "listening");
-        let listening = tokio::spawn(listen::serve(listeners, Arc::clone(&shared))).abort_handle();
-        Ok(Self { shared, listening })
+        let udp: Vec<_> = shared.datagrams.local_addrs().collect();
+        tracing::debug!(port, ?udp, peer_id = %shared.peer_id, "listening");
+        let listening = tokio::spawn(listen::serve(tcp, Arc::clone(&shared))).abort_handle();
+        Ok(Self { shared, listening, _receiving: receiving })
     }
 
     /// The port that it listens on.
@@ -425,7 +440,7 @@ fn fill_random(bytes: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use torrent_format::InfoHashV2;
 
@@ -436,7 +451,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let config = SessionConfig {
             port: Some(0),
-            bind: Some(Ipv4Addr::LOCALHOST.into()),
+            via: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
             upload_limit: None,
             download_limit: None,
             memory: 0,

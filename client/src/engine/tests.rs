@@ -13,6 +13,7 @@ use torrent_format::metainfo::Version;
 use torrent_format::{Info, InfoHashes, PeerId};
 
 use super::announce::Announcer;
+use super::net::Outside;
 use super::sample;
 use super::session::{
     AddTorrent, Phase, Select, Session, SessionConfig, SessionError, TorrentEvent, TorrentFailure,
@@ -37,7 +38,7 @@ struct Host {
 fn config(state: &Path, ip: IpAddr) -> SessionConfig {
     SessionConfig {
         port: Some(0),
-        bind: Some(ip),
+        via: ip.into(),
         upload_limit: None,
         download_limit: None,
         memory: 16 * 1024 * 1024,
@@ -472,7 +473,7 @@ async fn a_tracker_makes_peers_known_and_hears_that_they_leave() {
         key: None,
         tracker_id: None,
     };
-    let announced = Announcer::new(None).unwrap().announce(&url, &stranger).await;
+    let announced = Announcer::new(&Outside::default()).unwrap().announce(&url, &stranger).await;
     let reply = announced.reply.unwrap();
     assert_eq!((reply.peers, reply.complete, reply.downloaded), (vec![], Some(0), Some(1)));
 }
@@ -484,7 +485,7 @@ async fn it_works_over_ipv6() {
         return;
     }
     let tree = Tree::small();
-    let localhost = |config: &mut SessionConfig| config.bind = Some(Ipv6Addr::LOCALHOST.into());
+    let localhost = |config: &mut SessionConfig| config.via = IpAddr::from(Ipv6Addr::LOCALHOST).into();
     let (from, to) = (Host::with(localhost).await, Host::with(localhost).await);
     tree.write(from.data.path());
     let mut seeding = from.session.add(from.seed(&tree.info));

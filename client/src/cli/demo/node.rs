@@ -66,7 +66,7 @@ impl Node {
         };
         let session = Session::start(SessionConfig {
             port: Some(0),
-            bind: Some(LOOPBACK),
+            via: LOOPBACK.into(),
             upload_limit,
             download_limit: None,
             memory: MEMORY,

@@ -246,5 +246,5 @@ async fn seeds(url: &str, swarm: InfoHash) -> Option<u32> {
         key: None,
         tracker_id: None,
     };
-    Announcer::new(None).unwrap().announce(url, &stranger).await.reply.unwrap().complete
+    Announcer::new(&Outside::default()).unwrap().announce(url, &stranger).await.reply.unwrap().complete
 }
