@@ -6,7 +6,7 @@
 //! `engine::driver` for users and the simulator in `tests/src/sim` for us.
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
-//! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), [`pipeline`] (how many requests), [`candidates`]
+//! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
 //! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
@@ -36,6 +36,7 @@ mod rate;
 mod slots;
 mod stats;
 mod suggestions;
+mod super_seed;
 mod time;
 mod uploads;
 
@@ -73,6 +74,7 @@ use peers::Peers;
 use picker::Picker;
 use rate::Meter;
 use suggestions::Suggestions;
+use super_seed::SuperSeed;
 
 use crate::wire::{BlockRequest, HashRequest, Message};
 
@@ -159,6 +161,8 @@ struct Content {
     suggestions: Suggestions,
     /// Of a seed.
     first_copies: FirstCopies,
+    /// A seed's, as long as there is something that only it has.
+    super_seed: Option<SuperSeed>,
     /// All of it was here from the start, so nobody ever gave us any of it.
     is_origin: bool,
 }
@@ -567,7 +571,15 @@ impl Torrent {
         picker.set_sequential(self.config.sequential);
         picker.set_ablation(self.config.ablation);
         let first_copies = FirstCopies::default();
-        self.phase = Phase::Content(Content { info, picker, suggestions, first_copies, is_origin });
+        let super_seed = (self.config.super_seed && is_origin).then(|| {
+            let mut super_seed = SuperSeed::new(seeds.u64(..));
+            for key in self.peers.keys() {
+                super_seed.add(now, key, picker.have().length());
+            }
+            super_seed
+        });
+        self.phase =
+            Phase::Content(Content { info, picker, suggestions, first_copies, super_seed, is_origin });
         // Complete from the start: nothing was completed, so no tracker hears `completed`.
         self.check_complete(now, false);
     }
@@ -603,6 +615,7 @@ impl Torrent {
             self.announcers.lonely();
         }
         self.check_stay(now);
+        self.name_pieces(now, true);
         // Pauses end by the clock alone.
         self.blocks_freed = true;
     }

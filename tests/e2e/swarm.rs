@@ -43,6 +43,24 @@ fn five_downloaders_get_a_tree_from_one_seeder() {
 }
 
 #[test]
+fn a_super_seed_serves_several_and_one_alone() {
+    let sandbox = Sandbox::new();
+    let tracker = sandbox.tracker(None);
+    tree::write(&sandbox.path("data/tree"), &tree::mixed(1, PIECE));
+    let torrent = sandbox.create(sandbox.path("data/tree"), [tracker.url().as_str()], PIECE as u32);
+    let _seed = sandbox.seed(&torrent, sandbox.path("data"), ["--super-seed"]);
+    tracker.wait_seeds(info_hash(&torrent), 1);
+    for copies in [["a", "b", "c"].as_slice(), ["alone"].as_slice()] {
+        let gets: Vec<_> =
+            copies.iter().map(|copy| sandbox.get(&torrent, sandbox.path(copy), [""; 0])).collect();
+        for (get, copy) in gets.into_iter().zip(copies) {
+            get.process.wait_exit(LONG).expect(0);
+            tree::assert_same(&sandbox.path("data/tree"), &sandbox.path(copy).join("tree"));
+        }
+    }
+}
+
+#[test]
 fn single_files_of_awkward_sizes_arrive() {
     let sandbox = Sandbox::new();
     let tracker = sandbox.tracker(None);

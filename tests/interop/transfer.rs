@@ -39,8 +39,12 @@ impl Scene {
     }
 
     fn seed(&self) -> Process {
+        self.seed_with(&[])
+    }
+
+    fn seed_with(&self, more: &[&str]) -> Process {
         let seed = self.sandbox.sprat_on(Some(&self.seed_host), "seed").arg(&self.torrent);
-        let seed = seed.args(["--json", "--data"]).arg(self.sandbox.path("data")).spawn();
+        let seed = seed.args(more).args(["--json", "--data"]).arg(self.sandbox.path("data")).spawn();
         self.tracker.wait_seeds(info_hash(&self.torrent), 1);
         seed
     }
@@ -154,6 +158,17 @@ fn sprat_has_metadata_and_payload_from_libtorrent() {
 
 #[test]
 fn all_of_them_in_one_swarm_finish() {
+    one_swarm(&[]);
+}
+
+/// They take a seed that names one piece at a time (BEP 16) for what it says it is.
+#[test]
+fn all_of_them_finish_with_a_super_seed() {
+    one_swarm(&["--super-seed"]);
+}
+
+#[track_caller]
+fn one_swarm(seed_with: &[&str]) {
     let others = [Client::Transmission, Client::Aria2, Client::Libtorrent];
     if !(require_networks() && others.into_iter().all(Client::require)) {
         return;
@@ -161,7 +176,7 @@ fn all_of_them_in_one_swarm_finish() {
     let scene = Scene::new();
     // Slow enough that they have time to trade.
     scene.seed_host.limit_rate("20mbit");
-    let _seed = scene.seed();
+    let _seed = scene.seed_with(seed_with);
     let peers = others.map(|client| {
         let (name, host) = (format!("{client:?}"), scene.network.host());
         let copy = scene.sandbox.path(format!("copy {name}"));

@@ -460,6 +460,12 @@ pub(crate) struct SeedArgs {
     /// Believe files of the right length unhashed
     #[arg(long)]
     pub(crate) no_check: bool,
+    /// Send each piece once if it can be: for the first seed, on a slow line
+    ///
+    /// Says that it has nothing, then names each peer one piece at a time, and the next once others have that one too (super-seeding, BEP
+    /// 16). Once every piece is elsewhere it seeds like any other.
+    #[arg(long)]
+    pub(crate) super_seed: bool,
     #[command(flatten)]
     pub(crate) goal: SeedGoal,
     #[command(flatten)]

@@ -119,6 +119,7 @@ pub(crate) fn torrent_of(source: &Source, network: &NetworkArgs) -> AddTorrent {
         select: crate::engine::session::Select::all(),
         stay: Stay::Leave { linger: true },
         sequential: false,
+        super_seed: false,
         ablation: Ablation::default(),
     }
 }

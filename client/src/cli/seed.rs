@@ -47,6 +47,7 @@ pub(crate) async fn run(cx: &Context, args: SeedArgs) -> Result<(), CliError> {
                 dir: one.dir.clone(),
                 access: Access::Seed,
                 check: one.check,
+                super_seed: args.super_seed,
                 stay: get::seed_until(args.goal),
                 ..get::torrent_of(&one.source, &args.network)
             };

@@ -143,6 +143,7 @@ impl Driver {
             trackers: torrent.trackers.clone(),
             stay: torrent.stay,
             sequential: torrent.sequential,
+            super_seed: torrent.super_seed,
             ablation: torrent.ablation,
         };
         let names_open = torrent.info.is_none() && torrent.hashes.v2().is_none();

@@ -86,6 +86,8 @@ pub struct AddTorrent {
     pub stay: Stay,
     /// In order.
     pub sequential: bool,
+    /// Seeding, name each peer one piece at a time until all of it is elsewhere (BEP 16).
+    pub super_seed: bool,
     /// Experiments.
     pub ablation: Ablation,
 }

@@ -85,6 +85,7 @@ impl Host {
             select: Select::all(),
             stay: LEAVE,
             sequential: false,
+            super_seed: false,
             ablation: Ablation::default(),
         }
     }

@@ -65,6 +65,8 @@ pub struct Config {
     pub stay: Stay,
     /// Pieces in order rather than rarest first.
     pub sequential: bool,
+    /// A seed names each peer one piece at a time until all of it is elsewhere (BEP 16).
+    pub super_seed: bool,
     /// Policies switched off, for experiments.
     pub ablation: Ablation,
 }

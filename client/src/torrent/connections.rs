@@ -10,7 +10,7 @@ use super::peer::{Peer, Pieces, REQUEST_QUEUE};
 use super::peers::PeerKey;
 use super::picker::Picker;
 use super::time::Time;
-use super::{Life, MAX_DEPARTED, Misbehaviour, Phase, Torrent};
+use super::{Content, Life, MAX_DEPARTED, Misbehaviour, Phase, Torrent};
 use crate::wire::Message;
 use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID};
 
@@ -59,6 +59,9 @@ impl Torrent {
             entry.pieces = Pieces::Known { field, as_seed: false };
         }
         let key = self.peers.insert(entry);
+        if let Phase::Content(Content { info, super_seed: Some(super_seed), .. }) = &mut self.phase {
+            super_seed.add(now, key, info.layout().piece_count());
+        }
         if self.speaks_v2(key) {
             self.fetch.add_source(now, key);
         }
@@ -124,7 +127,8 @@ impl Torrent {
 
     /// The first messages: what we have, and what we can.
     fn introduce(&mut self, now: Time, key: PeerKey, peer: Connected) {
-        let have = self.content().map(|content| content.picker.have());
+        let content = self.content().filter(|content| content.super_seed.is_none());
+        let have = content.map(|content| content.picker.have());
         let fast = peer.capabilities.fast;
         let first = match have {
             Some(have) if have.is_all() && fast => Some(Message::HaveAll),
@@ -141,7 +145,7 @@ impl Torrent {
     }
 
     /// Our extension handshake; once more when we know the info, so that others can have it from us.
-    fn shake_extensions(&mut self, now: Time, key: PeerKey, addr: SocketAddr) {
+    pub(super) fn shake_extensions(&mut self, now: Time, key: PeerKey, addr: SocketAddr) {
         let handshake = ExtensionHandshake {
             ut_metadata: Some(UT_METADATA_ID),
             metadata_size: self.content().map(|content| content.info.raw().len() as u32),
@@ -149,7 +153,7 @@ impl Torrent {
             client: Some(concat!("sprat ", env!("CARGO_PKG_VERSION")).to_owned()),
             port: Some(self.config.listen_port),
             your_ip: Some(addr.ip().to_canonical()),
-            upload_only: self.content().is_some_and(|content| content.picker.is_complete()),
+            upload_only: self.content().is_some_and(Content::says_complete),
             ..ExtensionHandshake::default()
         };
         self.send(now, key, Message::Extended { id: 0, payload: handshake.encode() });
@@ -176,6 +180,9 @@ impl Torrent {
                 forget_pieces(&mut content.picker, content.info.layout(), &peer.pieces);
                 for piece in content.first_copies.lost(key) {
                     content.suggestions.lost(piece);
+                }
+                if let Some(super_seed) = &mut content.super_seed {
+                    super_seed.remove(key);
                 }
             }
             Phase::Metadata(fetch) => fetch.remove_source(key),
@@ -255,7 +262,8 @@ impl Torrent {
     pub(super) fn resolve_early_pieces(&mut self, now: Time) {
         let Some(content) = self.content() else { return };
         let layout = content.info.layout().clone();
-        let news = news_of(content.picker.have(), &layout);
+        let has_said = content.super_seed.is_some();
+        let news = if has_said { Vec::new() } else { news_of(content.picker.have(), &layout) };
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             let Pieces::Early(early) = &peer.pieces else { continue };

@@ -5,6 +5,7 @@
 //! hears who has what: a piece that a second peer has was passed on by the first. So whoever sits on its first copies waits behind those
 //! who do not. The idea is super-seeding's (BEP 16), without its pretence to have less.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use torrent_format::PieceIndex;
@@ -15,6 +16,8 @@ use super::peers::PeerKey;
 pub(super) struct FirstCopies {
     /// Who got a piece first, until somebody else has it.
     holders: BTreeMap<PieceIndex, PeerKey>,
+    /// How many each of them holds.
+    counts: BTreeMap<PeerKey, u32>,
     /// Those that have passed one on.
     proven: BTreeSet<PeerKey>,
 }
@@ -22,13 +25,19 @@ pub(super) struct FirstCopies {
 impl FirstCopies {
     /// A piece that nobody else has goes to this peer.
     pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey) {
-        self.holders.entry(piece).or_insert(key);
+        if let Entry::Vacant(vacant) = self.holders.entry(piece) {
+            vacant.insert(key);
+            *self.counts.entry(key).or_default() += 1;
+        }
     }
 
     /// A peer has this piece.
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
         if let Some(&holder) = self.holders.get(&piece).filter(|&&holder| holder != key) {
             self.holders.remove(&piece);
+            if let Some(count) = self.counts.get_mut(&holder) {
+                *count -= 1;
+            }
             self.proven.insert(holder);
         }
     }
@@ -36,8 +45,8 @@ impl FirstCopies {
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. One is nothing to somebody who has passed others on,
     /// for that one may be on its way; to somebody who has not it counts double.
     pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>) -> u32 {
-        let kept = self.holders.iter().filter(|&(&piece, &holder)| holder == key && Some(piece) != at_hand);
-        match kept.count() as u32 {
+        let in_part = at_hand.is_some_and(|piece| self.holders.get(&piece) == Some(&key));
+        match self.counts.get(&key).copied().unwrap_or_default() - u32::from(in_part) {
             kept if self.proven.contains(&key) => kept.saturating_sub(1),
             0 => 0,
             kept => kept + 1,
@@ -47,6 +56,7 @@ impl FirstCopies {
     /// A peer is gone, and with it these pieces.
     pub(super) fn lost(&mut self, key: PeerKey) -> Vec<PieceIndex> {
         self.proven.remove(&key);
+        self.counts.remove(&key);
         let lost: Vec<_> =
             self.holders.iter().filter(|&(_, &holder)| holder == key).map(|(&piece, _)| piece).collect();
         self.holders.retain(|_, &mut holder| holder != key);

@@ -150,6 +150,7 @@ impl Torrent {
         }
         content.picker.gained(piece);
         content.first_copies.seen(piece, key);
+        let name_more = content.super_seed.as_mut().is_some_and(|seed| seed.seen(piece, key));
         let became_seed = field.is_all();
         if content.picker.needs(piece) {
             peer.download.needed += 1;
@@ -158,6 +159,9 @@ impl Torrent {
         }
         if became_seed {
             self.became_seed(now, key);
+        }
+        if name_more {
+            self.name_pieces(now, false);
         }
         Ok(())
     }
@@ -215,6 +219,9 @@ impl Torrent {
             for piece in layout.pieces().filter(|&piece| field.has(piece)) {
                 content.picker.gained(piece);
                 content.first_copies.seen(piece, key);
+                if let Some(super_seed) = &mut content.super_seed {
+                    super_seed.seen(piece, key);
+                }
             }
         }
         content.picker.disown(key);
@@ -225,6 +232,7 @@ impl Torrent {
             self.became_seed(now, key);
         } else {
             self.offer_allowed_fast(now, key);
+            self.name_pieces(now, true);
         }
         self.fill_requests(now, key);
     }

@@ -42,6 +42,7 @@ fn config(info: &Info) -> Config {
         trackers: Vec::new(),
         stay: Stay::Leave { linger: true },
         sequential: false,
+        super_seed: false,
         ablation: Ablation::default(),
     }
 }

@@ -10,6 +10,7 @@ use super::choker::View;
 use super::peer::Peer;
 use super::peer::REQUEST_QUEUE;
 use super::peers::PeerKey;
+use super::super_seed::Swarm;
 use super::time::Time;
 use super::{Content, Phase, Torrent};
 use crate::wire::frame::MAX_BLOCK_LENGTH;
@@ -115,7 +116,10 @@ impl Torrent {
 
     /// Names a piece that this peer had better fetch next.
     fn suggest(&mut self, now: Time, key: PeerKey) {
-        let Phase::Content(Content { info, picker, suggestions, .. }) = &mut self.phase else { return };
+        let Phase::Content(Content { info, picker, suggestions, super_seed: None, .. }) = &mut self.phase
+        else {
+            return;
+        };
         let Some(peer) = self.peers.get(key).filter(|peer| peer.capabilities.fast && !peer.is_seed()) else {
             return;
         };
@@ -168,7 +172,7 @@ impl Torrent {
         } else {
             upload.overflow = 0;
         }
-        if full || !allowed || !content.picker.have().has(piece) {
+        if full || !allowed || !content.shows(key, piece) {
             if peer.capabilities.fast {
                 self.send(now, key, Message::Reject(request));
             }
@@ -358,7 +362,9 @@ impl Torrent {
         let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
         let newcomer = peer.field().is_some_and(|field| (field.count() as usize) < ALLOWED_FAST);
         let spent = peer.is_spent(content.info.layout());
-        if !peer.capabilities.fast || !newcomer || spent || !peer.upload.allowed_fast.is_empty() {
+        let is_shown = content.super_seed.is_none();
+        if !peer.capabilities.fast || !newcomer || !is_shown || spent || !peer.upload.allowed_fast.is_empty()
+        {
             return;
         }
         let set = allowed_fast_set(peer.addr.ip(), self.hashes.primary(), content.info.layout());
@@ -369,6 +375,51 @@ impl Torrent {
         peer.upload.allowed_fast = set.iter().map(blocks).collect();
         for piece in set {
             self.send(now, key, Message::AllowedFast(piece.get()));
+        }
+    }
+
+    /// While we say that we have less than we do: what each peer is named next, and the end of it.
+    pub(super) fn name_pieces(&mut self, now: Time, look_around: bool) {
+        let Phase::Content(Content { info, picker, super_seed: Some(super_seed), .. }) = &mut self.phase
+        else {
+            return;
+        };
+        let has = |key, piece| self.peers.get(key).is_some_and(|peer: &Peer| peer.has(piece));
+        let swarm = Swarm {
+            layout: info.layout(),
+            availability: &|piece| picker.availability(piece),
+            peers: self.peers.len(),
+            has: &has,
+            idle: self.feeder.is_dry(),
+        };
+        let is_needed = !look_around || super_seed.look_around(swarm);
+        let named = super_seed.next(now, swarm);
+        for (key, piece) in named {
+            self.send(now, key, Message::Have(piece.get()));
+        }
+        if !is_needed {
+            self.show_all(now);
+        }
+    }
+
+    /// Every piece is elsewhere too: from here on it is a seed like any other. Each peer hears of what it lacks, by a `have` each, for a
+    /// bitfield comes first or not at all (BEP 3).
+    fn show_all(&mut self, now: Time) {
+        let Phase::Content(content) = &mut self.phase else { return };
+        let Some(super_seed) = content.super_seed.take() else { return };
+        let have = content.picker.have().clone();
+        let layout = content.info.layout().clone();
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get(key) else { continue };
+            let (addr, extended) = (peer.addr, peer.capabilities.extended);
+            let is_news =
+                |&piece: &PieceIndex| have.has(piece) && !peer.has(piece) && !super_seed.shows(key, piece);
+            for piece in layout.pieces().filter(is_news).collect::<Vec<_>>() {
+                self.send(now, key, Message::Have(piece.get()));
+            }
+            if extended {
+                self.shake_extensions(now, key, addr);
+            }
         }
     }
 
@@ -393,6 +444,16 @@ impl Torrent {
 }
 
 impl Content {
+    /// Whether this peer may know that we have this piece, and we do.
+    fn shows(&self, key: PeerKey, piece: PieceIndex) -> bool {
+        self.picker.have().has(piece) && self.super_seed.as_ref().is_none_or(|seed| seed.shows(key, piece))
+    }
+
+    /// Whether peers may know that we lack nothing.
+    pub(super) fn says_complete(&self) -> bool {
+        self.picker.is_complete() && self.super_seed.is_none()
+    }
+
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
     /// a peer got of a seed and did not pass on.
     fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {

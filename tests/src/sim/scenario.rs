@@ -124,6 +124,8 @@ pub struct NodeSpec {
     pub poison: f64,
     /// Policies switched off.
     pub ablation: Ablation,
+    /// A seed says that it has less than it has (BEP 16).
+    pub super_seed: bool,
     /// Connections, at most.
     pub max_peers: usize,
     /// Other nodes that it is told of, by their position, when it joins.
@@ -149,6 +151,7 @@ impl NodeSpec {
             behaviour: Behaviour::default(),
             poison: 0.0,
             ablation: Ablation::default(),
+            super_seed: false,
             max_peers: 80,
             knows: Vec::new(),
         }

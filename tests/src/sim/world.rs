@@ -353,6 +353,7 @@ impl World {
             trackers,
             stay: node.spec.stay,
             sequential: false,
+            super_seed: node.spec.super_seed,
             ablation: node.spec.ablation,
         };
         node.torrent = Some(Torrent::new(self.now, config, start));

@@ -87,6 +87,7 @@ impl Node {
             // Whoever is done first helps the others.
             stay: Stay::Seed { ratio: None, time: None },
             sequential: false,
+            super_seed: false,
             ablation: Ablation::default(),
         });
         let name = if downloads { format!("downloader {number}") } else { "seeder".into() };

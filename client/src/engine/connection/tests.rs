@@ -56,6 +56,7 @@ fn key(peer: Connected) -> PeerKey {
         trackers: vec![],
         stay: Stay::Seed { ratio: None, time: None },
         sequential: false,
+        super_seed: false,
         ablation: Ablation::default(),
     };
     Torrent::new(Time::default(), config, Start::Magnet { info: None })

@@ -1,6 +1,7 @@
 //! How honest peers are treated.
 
 use super::*;
+use crate::wire::extension::ExtensionHandshake;
 
 #[test]
 fn a_seeder_introduces_itself_by_the_extensions_that_the_peer_has() {
@@ -492,4 +493,55 @@ fn who_never_answers_a_cancel_is_asked_for_other_blocks_at_once_and_for_that_one
     }
     scene.pass(seconds(6));
     assert!(scene.requests_to(silent).contains(&block(0, 0)), "it may not know that a cancel is answered");
+}
+
+#[test]
+fn a_super_seed_says_what_it_named_and_serves_nothing_else_until_all_of_it_is_elsewhere() {
+    let change = |config: &mut Config| {
+        config.super_seed = true;
+        config.stay = Stay::Seed { ratio: None, time: None };
+    };
+    let mut scene = Scene::new(3, 1, |_| true, change);
+    let peers = [1, 2].map(|n| {
+        let peer = scene.connect(n, MODERN);
+        scene.says(peer, [Message::HaveNone]);
+        peer
+    });
+    let mut named = Vec::new();
+    for peer in peers {
+        let heard = scene.heard(peer);
+        assert_eq!(heard[0], Message::HaveNone);
+        let handshake = heard.iter().find_map(|message| match message {
+            Message::Extended { id: 0, payload } => ExtensionHandshake::decode(payload).ok(),
+            _ => None,
+        });
+        assert!(!handshake.unwrap().upload_only);
+        let haves =
+            heard.iter().filter_map(|m| if let Message::Have(index) = m { Some(*index) } else { None });
+        named.extend(haves);
+        scene.says(peer, [Message::Interested]);
+    }
+    let [first, second] = named[..] else { panic!("one each: {named:?}") };
+    assert_ne!(first, second);
+    scene.take();
+    scene.says(peers[0], [Message::Request(block(second, 0))]);
+    assert_eq!(scene.heard(peers[0]), [Message::Reject(block(second, 0))]);
+    scene.says(peers[0], [Message::Request(block(first, 0))]);
+    assert_eq!(scene.blocks_to(peers[0]), [block(first, 0)]);
+
+    // It has it, then the other has it from it: it is named the third.
+    scene.says(peers[0], [Message::Have(first)]);
+    assert_eq!(scene.heard(peers[0]), []);
+    scene.says(peers[1], [Message::Have(first)]);
+    let third = 3 - first - second;
+    assert_eq!(scene.heard(peers[0]), [Message::Have(third)]);
+
+    // Everything is elsewhere.
+    scene.says(peers[0], [Message::Have(third)]);
+    scene.says(peers[1], [Message::Have(second)]);
+    scene.pass(seconds(2));
+    assert!(scene.heard(peers[1]).contains(&Message::Have(third)));
+    assert!(scene.heard(peers[0]).contains(&Message::Have(second)));
+    scene.says(peers[1], [Message::Request(block(third, 0))]);
+    assert!(scene.blocks_to(peers[1]).contains(&block(third, 0)));
 }
