@@ -4,6 +4,7 @@
 //! IPv4 and IPv6 peers are kept apart. Two peers of one address with different ports are two peers. Key and peer id only tell
 //! which peers of the two families are one client, for the counts (BEP 7).
 
+mod changes;
 mod entry;
 mod hash;
 mod heard;
@@ -29,6 +30,7 @@ use torrent_format::announce::{
     parse_compact_v6,
 };
 
+use changes::Changes;
 use entry::{Mark, Role, TICKS};
 use hash::Keys;
 use list::{Asker, Counts, Found};
@@ -74,6 +76,8 @@ pub struct Swarms {
     tick: u32,
     keys: Keys,
     rng: fastrand::Rng,
+    /// Swarms whose counts have changed.
+    changes: Changes,
 }
 
 /// How far a sweep has come: torrents at and after this position are done, and of the one before it, the peers at and after
@@ -124,7 +128,8 @@ impl Swarms {
         let rng = fastrand::Rng::with_seed(seed);
         // So coarse that a peer is forgotten well before the clock of ticks comes round, and no coarser than a second otherwise.
         let tick = whole_seconds(settings.expiry()) / (TICKS / 16) + 1;
-        Self { table: Table::default(), usage, sweep: Sweep::default(), settings, tick, keys, rng }
+        let changes = Changes::new(settings.notes_changes);
+        Self { table: Table::default(), usage, sweep: Sweep::default(), settings, tick, keys, rng, changes }
     }
 
     /// Takes in one announce from `peer` (the address it was seen at, with the port it announced) and answers it.
@@ -231,6 +236,9 @@ impl Swarms {
             left -= (1 + from_v6 - self.sweep.v6).min(left);
             let is_forgettable = is_forgettable(torrent, now, self.settings.keeps_counts);
             let (peers_now, bytes_now) = (torrent.len(), torrent.heap_bytes());
+            if peers_now != peers {
+                self.changes.note(&torrent.info_hash);
+            }
             shift(&self.usage.peers, peers, peers_now);
             shift(&self.usage.bytes, bytes, bytes_now);
             self.usage.expired.fetch_add((peers - peers_now) as u64, Relaxed);
@@ -296,6 +304,9 @@ impl Swarms {
                     torrent.remove_v6(&self.keys, at);
                 }
             }
+        }
+        if torrent.len() != peers {
+            self.changes.note(info_hash);
         }
         shift(&self.usage.peers, peers, torrent.len());
         shift(&self.usage.bytes, bytes, torrent.heap_bytes());
@@ -370,6 +381,7 @@ impl Swarms {
         let max = if is_public(peer.ip()) { self.settings.max_peers_per_host } else { usize::MAX };
         let torrent = self.table.at_mut(position);
         let bytes = torrent.heap_bytes();
+        let before = self.changes.are_noted().then(|| torrent.scrape());
         let upserted = match peer {
             SocketAddr::V4(peer) => {
                 let addr = compact_v4(peer);
@@ -384,6 +396,9 @@ impl Swarms {
         };
         if upserted.position.is_some() {
             torrent.touched = now;
+        }
+        if before.is_some_and(|before| before != torrent.scrape()) {
+            self.changes.note(&torrent.info_hash);
         }
         if upserted.completed {
             torrent.downloaded = torrent.downloaded.saturating_add(1);
@@ -406,6 +421,9 @@ impl Swarms {
     fn drop_torrent(&mut self, position: usize) -> usize {
         let torrent = self.table.remove(&self.keys, position);
         let peers = torrent.len();
+        if peers > 0 {
+            self.changes.note(&torrent.info_hash);
+        }
         self.usage.torrents.fetch_sub(1, Relaxed);
         self.usage.peers.fetch_sub(peers, Relaxed);
         self.usage.bytes.fetch_sub(TORRENT_BYTES + torrent.heap_bytes(), Relaxed);

@@ -216,6 +216,7 @@ impl Swarms {
             }
         }
         torrent.touched = torrent.touched.max(now.saturating_sub(age));
+        self.changes.note(&heard.info_hash);
         // The node that was told has seen to it that it counts.
         if completes && counts {
             torrent.downloaded = torrent.downloaded.saturating_add(1);

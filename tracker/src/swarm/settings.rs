@@ -35,6 +35,8 @@ pub struct Settings {
     pub max_peers_per_host: usize,
     /// Torrents that were completed are remembered without peers for good, and not for a day only: their counts are saved.
     pub keeps_counts: bool,
+    /// Which swarms have changed is noted for [`Shards::take_changes`](super::Shards::take_changes).
+    pub notes_changes: bool,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             // As many as may share an address behind one NAT and still be counted on fingers and toes.
             max_peers_per_host: 32,
             keeps_counts: false,
+            notes_changes: false,
         }
     }
 }

@@ -93,6 +93,16 @@ impl Shards {
         (0..self.count()).for_each(|number| self.shard(number).retain(&mut keep));
     }
 
+    /// Appends the torrents whose counts have changed since the last call, if [`Settings::notes_changes`]. `false`: there were
+    /// more than are remembered, so that any may have changed.
+    pub fn take_changes(&self, changed: &mut Vec<InfoHash>) -> bool {
+        let mut all = true;
+        for number in 0..self.count() {
+            all &= self.shard(number).changes.take(changed);
+        }
+        all
+    }
+
     /// How many swarms and peers there are. Looks at each swarm, one part after the other.
     pub fn stats(&self) -> Stats {
         (0..self.count()).fold(Stats::default(), |sum, number| sum + self.shard(number).stats())
