@@ -23,6 +23,7 @@ mod create;
 mod date;
 mod demo;
 mod diff;
+mod directory;
 mod dump;
 mod edit;
 mod endpoint;
@@ -39,7 +40,9 @@ mod net;
 mod output;
 mod parse;
 mod progress;
+mod publish;
 mod scrape;
+mod search;
 mod seed;
 mod select;
 mod settings;
@@ -198,6 +201,8 @@ fn execute(cx: &Context, command: Command) -> Result<(), CliError> {
             Command::Seed(args) => Box::pin(seed::run(cx, *args)).await,
             Command::Share(args) => Box::pin(share::run(cx, *args)).await,
             Command::Tracker(args) => Box::pin(tracker::run(cx, *args)).await,
+            Command::Search(args) => interruptible(search::run(cx, args)).await,
+            Command::Publish(args) => interruptible(publish::run(cx, *args)).await,
             Command::Demo(args) => Box::pin(demo::run(cx, args)).await,
         }
     });

@@ -17,6 +17,7 @@ use torrent_format::{InfoHash, InfoHashes};
 use crate::keeper::{EditError, Keeper, Which};
 use crate::keys::{MAX_COMMENT, new_key};
 use crate::metrics;
+use crate::tokens::{Scope, new_token};
 
 /// Longest life of a key: a century. What is longer does not end.
 const MAX_EXPIRY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -35,6 +36,8 @@ pub(crate) fn router(keeper: Arc<Keeper>, token: String) -> Router {
         .route("/stats", get(stats))
         .route("/keys", get(list_keys).post(create_key))
         .route("/keys/{key}", axum::routing::delete(revoke_key))
+        .route("/tokens", get(list_tokens).post(create_token))
+        .route("/tokens/{id}", axum::routing::delete(revoke_token))
         .route("/allow", get(|admin: Shared| async move { list(&admin, Which::Allow) }))
         .route("/deny", get(|admin: Shared| async move { list(&admin, Which::Deny) }))
         .route("/allow/{hash}", put(allow).delete(disallow))
@@ -109,6 +112,47 @@ async fn revoke_key(State(admin): Shared, Path(key): Path<String>) -> Response {
     done(admin.keeper.revoke_key(&key))
 }
 
+async fn list_tokens(State(admin): Shared) -> Response {
+    match admin.keeper.tokens() {
+        Ok(tokens) => Json(json!({"tokens": tokens.iter().collect::<Vec<_>>()})).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedToken {
+    scope: Scope,
+    expires_s: Option<u64>,
+    comment: Option<String>,
+}
+
+async fn create_token(State(admin): Shared, body: Bytes) -> Response {
+    let wanted = match serde_json::from_slice::<WantedToken>(&body) {
+        Ok(wanted) if wanted.comment.as_ref().is_some_and(|comment| comment.len() > MAX_COMMENT) => {
+            return problem(StatusCode::BAD_REQUEST, &format!("a comment has at most {MAX_COMMENT} bytes"));
+        }
+        Ok(wanted) => wanted,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let mut random = [0; 20];
+    if let Err(error) = crate::random(&mut random) {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string());
+    }
+    let clock = admin.keeper.tracker.clock;
+    let now = clock.epoch(clock.now()).as_secs();
+    let expires = wanted.expires_s.filter(|&seconds| seconds <= MAX_EXPIRY.as_secs());
+    let (secret, token) = new_token(random, wanted.scope, now, expires, wanted.comment);
+    match admin.keeper.add_token(token.clone()) {
+        Ok(()) => (StatusCode::CREATED, Json(json!({"secret": secret, "token": token}))).into_response(),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn revoke_token(State(admin): Shared, Path(id): Path<String>) -> Response {
+    done(admin.keeper.revoke_token(&id))
+}
+
 fn list(admin: &Admin, which: Which) -> Response {
     let lists = admin.keeper.tracker.lists();
     let all = match which {
@@ -180,10 +224,13 @@ fn done(result: Result<(), EditError>) -> Response {
 
 fn refused(error: &EditError) -> Response {
     let status = match error {
-        EditError::NotListed | EditError::NoKey => StatusCode::NOT_FOUND,
-        EditError::NoAllowList | EditError::InFile(_) | EditError::TooManyKeys | EditError::NoState => {
-            StatusCode::CONFLICT
-        }
+        EditError::NotListed | EditError::NoKey | EditError::NoToken => StatusCode::NOT_FOUND,
+        EditError::NoAllowList
+        | EditError::InFile(_)
+        | EditError::TooManyKeys
+        | EditError::TooManyTokens
+        | EditError::NoDirectory
+        | EditError::NoState => StatusCode::CONFLICT,
         EditError::State(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     problem(status, &error.to_string())

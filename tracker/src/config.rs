@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::OwnSeeder;
+use crate::directory::DirectoryConfig;
 use crate::store::RedisConfig;
 use crate::swarm::Settings;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub save_every: Duration,
     /// The Redis server that several trackers share their swarms by.
     pub redis: Option<RedisConfig>,
+    /// Serves a directory of torrents too. Needs `state`.
+    pub directory: Option<DirectoryConfig>,
 }
 
 /// Most HTTP connections at a time: at 8 KiB of buffer each, some 40 MB.
@@ -74,6 +77,7 @@ impl Default for Config {
             state: None,
             save_every: SAVE_EVERY,
             redis: None,
+            directory: None,
         }
     }
 }

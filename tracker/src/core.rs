@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use torrent_format::{InfoHash, PeerId};
 
 use crate::OwnSeeder;
 use crate::access::{Clients, Lists};
+use crate::directory::facts::Facts;
 use crate::keys::Keys;
 use crate::store::Outbox;
 use crate::swarm::{Answer, Picked, Shards};
@@ -32,6 +33,8 @@ pub(crate) struct Tracker {
     completed: Option<Mutex<Vec<(InfoHash, u32)>>>,
     /// What the other nodes have to hear.
     pub(crate) outbox: Option<Outbox>,
+    /// What is listed there is allowed.
+    directory: OnceLock<Arc<RwLock<Facts>>>,
 }
 
 /// Time since the start, and what it was then.
@@ -90,6 +93,38 @@ impl Tracker {
             keys: ArcSwap::from_pointee(keys),
             completed: config.state.is_some().then(Mutex::default),
             outbox,
+            directory: OnceLock::new(),
+        }
+    }
+
+    /// From now on what is listed in a directory is allowed.
+    pub(crate) fn set_directory(&self, facts: Arc<RwLock<Facts>>) {
+        // There is one, and it is set once.
+        let _ = self.directory.set(facts);
+    }
+
+    /// What is listed there, locked: before any shard is, and by nobody who has it already.
+    fn listed(&self) -> Option<RwLockReadGuard<'_, Facts>> {
+        self.directory.get().map(|facts| facts.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Drops the swarms of these torrents, unless they are served.
+    pub(crate) fn drop_refused(&self, torrents: &[InfoHash]) {
+        if self.has_lists.load(Relaxed) {
+            let (lists, listed) = (self.lists.load(), self.listed());
+            for torrent in torrents {
+                let keep = |info_hash: &InfoHash| permit(&lists, listed.as_deref(), info_hash);
+                self.shards.shard_of(torrent).retain(keep);
+            }
+        }
+    }
+
+    /// Drops all swarms that are not served.
+    pub(crate) fn drop_all_refused(&self) {
+        let lists = self.lists.load();
+        if !lists.permit_all() {
+            let listed = self.listed();
+            self.shards.retain(|info_hash| permit(&lists, listed.as_deref(), info_hash));
         }
     }
 
@@ -98,10 +133,18 @@ impl Tracker {
         if !self.clients.permit(peer_id) {
             return Err(Refusal::Client);
         }
-        if self.has_lists.load(Relaxed) && !self.lists.load().permit(info_hash) {
+        if self.is_refused(info_hash) {
             return Err(Refusal::Torrent);
         }
         Ok(())
+    }
+
+    fn is_refused(&self, info_hash: &InfoHash) -> bool {
+        self.has_lists.load(Relaxed) && {
+            let lists = self.lists.load();
+            // Most of what is asked for stands in the file.
+            !lists.permit(info_hash) && !permit(&lists, self.listed().as_deref(), info_hash)
+        }
     }
 
     /// Whether this key, if any, opens the tracker.
@@ -140,13 +183,21 @@ impl Tracker {
 
     /// How a swarm is doing; one that is not served does nothing.
     pub(crate) fn scrape(&self, info_hash: &InfoHash) -> ScrapeEntry {
-        if self.has_lists.load(Relaxed) && !self.lists.load().permit(info_hash) {
+        if self.is_refused(info_hash) {
             return ScrapeEntry { downloaders: Some(0), ..ScrapeEntry::default() };
         }
         match self.own_seeder {
             Some(own) => own.scrape(&self.shards.shard_of(info_hash), info_hash),
             None => self.shards.scrape(info_hash),
         }
+    }
+
+    /// How a swarm is doing that is listed in the directory.
+    pub(crate) fn scrape_listed(&self, info_hash: &InfoHash) -> ScrapeEntry {
+        if self.has_lists.load(Relaxed) && self.lists.load().deny.contains(info_hash) {
+            return ScrapeEntry::default();
+        }
+        self.shards.scrape(info_hash)
     }
 
     /// Lets others know what an announce has changed: the disk, and the other nodes.
@@ -178,9 +229,7 @@ impl Tracker {
         let lists = Arc::new(lists);
         self.lists.store(lists.clone());
         self.has_lists.store(!lists.permit_all(), Relaxed);
-        if !lists.permit_all() {
-            self.shards.retain(|info_hash| lists.permit(info_hash));
-        }
+        self.drop_all_refused();
     }
 
     pub(crate) fn keys(&self) -> Arc<Keys> {
@@ -190,4 +239,10 @@ impl Tracker {
     pub(crate) fn set_keys(&self, keys: Keys) {
         self.keys.store(Arc::new(keys));
     }
+}
+
+/// Whether this torrent is served: by the lists, or, if it is not denied, because it is listed in the directory.
+fn permit(lists: &Lists, listed: Option<&Facts>, info_hash: &InfoHash) -> bool {
+    lists.permit(info_hash)
+        || !lists.deny.contains(info_hash) && listed.is_some_and(|facts| facts.find(info_hash).is_some())
 }

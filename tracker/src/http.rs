@@ -31,13 +31,14 @@ use torrent_format::announce::AnnounceEvent;
 use torrent_format::announce::http::{self as wire, CompactReply, QueryError, RetryIn};
 
 use crate::core::{Refusal, Tracker};
+use crate::directory::web::Asker;
 use crate::forwarded::{BadForwarded, client_behind};
 use crate::swarm::{Picked, external_ip};
 
 use body::Reply;
 pub(crate) use connection::{Endpoints, Front, Listener, accept, bind};
 use paths::Question;
-use watch::Life;
+use watch::{Life, Patience};
 
 /// When those who come too early or too many may come again.
 const BUSY_RETRY: Duration = Duration::from_secs(5 * 60);
@@ -51,12 +52,19 @@ thread_local! {
 pub(crate) struct Site {
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Its routes read bodies, and take longer than an announce does.
+    pub(crate) has_directory: bool,
     pub(crate) router: Router,
 }
 
-/// Everything that is neither an announce nor a scrape.
+/// What is neither an announce nor a scrape.
 pub(crate) fn router() -> Router {
-    Router::new().route("/health", get(|| async { "ok\n" })).fallback(|| async {
+    Router::new().route("/health", get(|| async { "ok\n" }))
+}
+
+/// All of it, where there is nothing else.
+pub(crate) fn bare_router() -> Router {
+    router().fallback(|| async {
         (StatusCode::NOT_FOUND, "This is a BitTorrent tracker. It is asked at /announce and /scrape.\n")
     })
 }
@@ -75,11 +83,16 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         self.front.metrics.received.inc();
-        let has_body = has_body(request.headers());
+        // Bodies are not read; where the next request would begin is then anyone's guess. The directory's are, or hyper sees to it.
+        let is_directory =
+            self.front.site.has_directory && Question::of(request.uri().path()) == Question::Other;
+        let has_unread_body = has_body(request.headers()) && !is_directory;
         let mut answering = self.answer(request);
-        // Bodies are not read; where the next request would begin is then anyone's guess.
-        if self.front.watch.note_answer(&self.life) || has_body {
+        if self.front.watch.note_answer(&self.life) || has_unread_body {
             answering.close();
+        }
+        if is_directory {
+            answering.takes_time(self.front.clone(), self.life.clone());
         }
         answering
     }
@@ -191,14 +204,32 @@ impl Service {
         Ok(())
     }
 
-    fn route(&self, request: Request<Incoming>) -> Answering {
+    fn route(&self, mut request: Request<Incoming>) -> Answering {
         self.front.metrics.other.inc();
+        if self.front.site.has_directory {
+            let asker = self.asker(request.headers());
+            request.extensions_mut().insert(asker);
+        }
         let mut router = self.front.site.router.clone();
         let response = tower_service::Service::call(&mut router, request.map(Body::new));
         Answering::Later(
             Box::pin(async move { response.await.unwrap_or_else(|never| match never {}) }),
             false,
+            None,
         )
+    }
+}
+
+impl Service {
+    /// Who is behind a request for the directory. A proxy that says nonsense is taken for the asker.
+    fn asker(&self, headers: &HeaderMap) -> Asker {
+        let (remote, trusted) = (self.endpoints.remote.ip(), &self.front.site.trusted_proxies);
+        let forwarded = headers.get_all("x-forwarded-for").into_iter().map(HeaderValue::as_bytes);
+        let is_https = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        Asker {
+            ip: client_behind(remote, trusted, forwarded).unwrap_or(remote),
+            is_https: is_https && trusted.iter().any(|net| net.contains(&remote)),
+        }
     }
 }
 
@@ -228,12 +259,19 @@ impl Problem {
 pub(crate) enum Answering {
     Now(Ready<Result<Response<Reply>, std::convert::Infallible>>),
     /// And whether the connection is closed after it.
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>, bool),
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>, bool, Option<Patience>),
 }
 
 impl Answering {
     fn now(response: Response<Reply>) -> Self {
         Self::Now(ready(Ok(response)))
+    }
+
+    /// Until it has been given, the connection has more time than an announce's.
+    fn takes_time(&mut self, front: Arc<Front>, life: Arc<Life>) {
+        if let Self::Later(_, _, patience) = self {
+            *patience = Some(Patience::begin(front, life));
+        }
     }
 
     /// Nothing is asked after it.
@@ -244,7 +282,7 @@ impl Answering {
                 set_close(&mut answer);
                 *response = ready(Ok(answer));
             }
-            Self::Later(_, close) => *close = true,
+            Self::Later(_, close, _) => *close = true,
         }
     }
 }
@@ -255,8 +293,9 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Now(response) => Pin::new(response).poll(cx),
-            Self::Later(response, close) => response.as_mut().poll(cx).map(|response| {
-                let mut response = response.map(Reply::Routed);
+            Self::Later(response, close, patience) => response.as_mut().poll(cx).map(|response| {
+                let _patience = patience.take();
+                let mut response = response.map(|body| Reply::Routed { body, _patience });
                 if *close {
                     set_close(&mut response);
                 }

@@ -13,8 +13,10 @@ use torrent_format::InfoHash;
 use crate::access::{List, Lists, parse_list};
 use crate::config::{Config, ServeError};
 use crate::core::Tracker;
+use crate::directory::Directory;
 use crate::keys::{Key, Keys};
 use crate::state::{AddedLists, StateDir, StateError};
+use crate::tokens::{Token, Tokens};
 
 /// How often something is looked after.
 const ROUND: Duration = Duration::from_millis(100);
@@ -32,6 +34,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(crate) struct Keeper {
     pub(crate) tracker: Arc<Tracker>,
     dir: Option<StateDir>,
+    directory: Option<Arc<Directory>>,
     allow: Option<PathBuf>,
     deny: Option<PathBuf>,
     /// One change of keys or lists at a time, and one save.
@@ -57,6 +60,12 @@ pub(crate) enum EditError {
     NotListed,
     #[error("there is no such key")]
     NoKey,
+    #[error("this tracker has no directory: start it with --directory")]
+    NoDirectory,
+    #[error("there is no such token")]
+    NoToken,
+    #[error("there are as many tokens as there can be")]
+    TooManyTokens,
     #[error("there are as many keys as there can be")]
     TooManyKeys,
     #[error("nothing is kept here: start the tracker with --state DIR")]
@@ -86,7 +95,7 @@ fn read_list(path: &Path) -> Result<HashSet<InfoHash>, String> {
 impl Keeper {
     pub(crate) fn new(tracker: Arc<Tracker>, config: &Config, dir: Option<StateDir>) -> Self {
         let (allow, deny) = (config.allow.clone(), config.deny.clone());
-        Self { tracker, dir, allow, deny, edits: Mutex::default(), saves: Mutex::default() }
+        Self { tracker, dir, directory: None, allow, deny, edits: Mutex::default(), saves: Mutex::default() }
     }
 
     /// Reads the lists again. If one can't be read, both stay as they are.
@@ -140,6 +149,41 @@ impl Keeper {
         self.dir()?.set_lists(&added)?;
         self.tracker.set_lists(lists);
         Ok(())
+    }
+
+    /// Looks after the tokens of this directory, too.
+    pub(crate) fn with_directory(mut self, directory: Option<Arc<Directory>>) -> Self {
+        self.directory = directory;
+        self
+    }
+
+    /// The directory's tokens.
+    pub(crate) fn tokens(&self) -> Result<Arc<Tokens>, EditError> {
+        Ok(self.directory()?.tokens())
+    }
+
+    /// Adds a token.
+    pub(crate) fn add_token(&self, token: Token) -> Result<(), EditError> {
+        self.edit_tokens(|tokens| tokens.add(token).then_some(()).ok_or(EditError::TooManyTokens))
+    }
+
+    /// Takes a token out.
+    pub(crate) fn revoke_token(&self, id: &str) -> Result<(), EditError> {
+        self.edit_tokens(|tokens| tokens.revoke(id).then_some(()).ok_or(EditError::NoToken))
+    }
+
+    fn edit_tokens(&self, edit: impl FnOnce(&mut Tokens) -> Result<(), EditError>) -> Result<(), EditError> {
+        let _edit = lock(&self.edits);
+        let directory = self.directory()?;
+        let mut tokens = Tokens::clone(&directory.tokens());
+        edit(&mut tokens)?;
+        self.dir()?.set_tokens(&tokens)?;
+        directory.set_tokens(tokens);
+        Ok(())
+    }
+
+    fn directory(&self) -> Result<&Directory, EditError> {
+        self.directory.as_deref().ok_or(EditError::NoDirectory)
     }
 
     /// Adds a passkey.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod connection_id;
+pub mod directory;
 pub mod own_seeder;
 pub mod swarm;
 
@@ -28,10 +29,14 @@ pub mod state;
 #[cfg(feature = "io")]
 pub mod store;
 #[cfg(feature = "io")]
+pub mod tokens;
+#[cfg(feature = "io")]
 mod udp;
 
 #[cfg(feature = "io")]
 pub use config::{Config, ServeError};
+#[cfg(feature = "io")]
+pub use directory::DirectoryConfig;
 pub use own_seeder::OwnSeeder;
 #[cfg(feature = "io")]
 pub use serve::{Server, serve};

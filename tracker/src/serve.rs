@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::config::{Config, ServeError};
 use crate::connection_id::ConnectionIds;
 use crate::core::{Clock, Tracker};
+use crate::directory::{self, Address, Directory, DirectoryConfig};
 use crate::http::{self, Front, Listener, Site, accept, bind};
 use crate::keeper::{Keeper, read_lists};
 use crate::keys::Keys;
@@ -155,6 +156,11 @@ fn begin(config: &Config) -> Result<Server, ServeError> {
             "a private tracker keeps its keys in a directory: --state DIR".into(),
         ));
     }
+    if config.private && config.directory.is_some() {
+        return Err(ServeError::Configuration(
+            "a directory shows its torrents to everybody, and a private tracker to nobody: --directory or --private".into(),
+        ));
+    }
     let client = config.redis.as_ref().map(store::start).transpose()?;
     let (added, keys) = match &dir {
         Some(dir) => (dir.lists().map_err(unusable)?, dir.keys().map_err(unusable)?),
@@ -165,22 +171,33 @@ fn begin(config: &Config) -> Result<Server, ServeError> {
     random(&mut seed).map_err(ServeError::Random)?;
     let mut settings = config.settings.clone();
     settings.keeps_counts = dir.is_some() || client.is_some();
+    settings.notes_changes = config.directory.is_some();
     let shards = Shards::new(u64::from_ne_bytes(seed), &settings);
     let clock = Clock::start();
     if let Some(dir) = &dir {
         let now = clock.now();
         dir.load_swarms(&shards, now, clock.epoch(now)).map_err(unusable)?;
-        if !lists.permit_all() {
-            shards.retain(|info_hash| lists.permit(info_hash));
-        }
     }
     let outbox = client.is_some().then(Outbox::default);
     let tracker = Arc::new(Tracker::new(shards, clock, config, lists, keys, outbox));
 
     let mut starting = Starting::new(config.threads.max(1));
     let metrics = Metrics::default();
-    starting.http(config, &tracker, &metrics)?;
     starting.udp(config, &tracker, &metrics, client.as_ref())?;
+    let http = starting.bind_http(config)?;
+    let directory = match &config.directory {
+        Some(wanted) => Some(starting.directory(wanted, &tracker, &metrics, &http, dir.as_ref())?),
+        None => None,
+    };
+    // Only now is it known what is listed there, and so allowed.
+    tracker.drop_all_refused();
+    let router = match &directory {
+        Some(directory) => {
+            http::router().merge(directory::web::router(directory.clone(), starting.udp_port()))
+        }
+        None => http::bare_router(),
+    };
+    starting.http(config, http, router, &tracker, &metrics);
     let token = match &dir {
         Some(dir) => Some(dir.token(random_bytes()?).map_err(unusable)?),
         None => None,
@@ -193,7 +210,7 @@ fn begin(config: &Config) -> Result<Server, ServeError> {
         dir.set_address(addr).map_err(unusable)?;
     }
 
-    let keeper = Arc::new(Keeper::new(tracker.clone(), config, dir));
+    let keeper = Arc::new(Keeper::new(tracker.clone(), config, dir).with_directory(directory));
     if let Some((listener, _)) = metrics_listener {
         let router = metrics::router(tracker.clone(), &metrics, client.is_some());
         starting.operators("tracker-metrics", listener, router);
@@ -236,6 +253,9 @@ fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let addr = listener.local_addr().map_err(failed)?;
     Ok((listener, addr))
 }
+
+/// The sockets of one address.
+type Bindings = (Vec<TcpListener>, SocketAddr);
 
 /// What a thread does.
 type Work = Box<dyn FnOnce() + Send>;
@@ -285,19 +305,31 @@ impl Starting {
         });
     }
 
-    fn http(&mut self, config: &Config, tracker: &Arc<Tracker>, metrics: &Metrics) -> Result<(), ServeError> {
-        let site = Arc::new(Site {
-            tracker: tracker.clone(),
-            trusted_proxies: config.trusted_proxies.clone(),
-            router: http::router(),
-        });
-        let slots = Arc::new(Semaphore::new(config.max_connections));
+    fn bind_http(&mut self, config: &Config) -> Result<Vec<Bindings>, ServeError> {
         let mut sockets = Vec::new();
         for &addr in &config.http {
             let bound = share(addr, self.workers, bind, TcpListener::local_addr)?;
             self.http.push(bound.1);
             sockets.push(bound);
         }
+        Ok(sockets)
+    }
+
+    fn http(
+        &mut self,
+        config: &Config,
+        sockets: Vec<Bindings>,
+        router: Router,
+        tracker: &Arc<Tracker>,
+        metrics: &Metrics,
+    ) {
+        let site = Arc::new(Site {
+            tracker: tracker.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            has_directory: config.directory.is_some(),
+            router,
+        });
+        let slots = Arc::new(Semaphore::new(config.max_connections));
         for (sockets, addr) in sockets {
             for socket in sockets {
                 let listener = Listener {
@@ -310,7 +342,43 @@ impl Starting {
                 self.plan_task("tracker-http", accept(listener));
             }
         }
-        Ok(())
+    }
+
+    /// Opens the directory, and plans its threads.
+    fn directory(
+        &mut self,
+        wanted: &DirectoryConfig,
+        tracker: &Arc<Tracker>,
+        metrics: &Metrics,
+        http: &[Bindings],
+        dir: Option<&StateDir>,
+    ) -> Result<Arc<Directory>, ServeError> {
+        let Some(dir) = dir else {
+            return Err(ServeError::Configuration("the directory needs one of its own: --state DIR".into()));
+        };
+        if http.is_empty() {
+            return Err(ServeError::Configuration(
+                "the directory is served over HTTP: --http ADDR:PORT".into(),
+            ));
+        }
+        let address = wanted.store.clone().unwrap_or_else(|| Address::Sqlite(dir.directory()));
+        let tokens = dir.tokens().map_err(unusable)?;
+        let listeners =
+            http.iter().map(|(_, addr)| ("http", addr)).chain(self.udp.iter().map(|addr| ("udp", addr)));
+        let announces =
+            listeners.map(|(protocol, addr)| metrics.listener(protocol, *addr).announce).collect();
+        let meter = directory::Meter(announces);
+        let (directory, work) =
+            directory::plan(tracker.clone(), wanted, &address, tokens, self.workers, meter)?;
+        for (name, run) in work {
+            let stopped = self.threads_stopped.clone();
+            self.plan(name, move || run(stopped));
+        }
+        Ok(directory)
+    }
+
+    fn udp_port(&self) -> Option<u16> {
+        self.udp.first().map(SocketAddr::port)
     }
 
     fn udp(

@@ -15,11 +15,14 @@ use torrent_format::InfoHash;
 use crate::access::parse_list;
 use crate::keys::Keys;
 use crate::swarm::Shards;
+use crate::tokens::Tokens;
 
 const LOCK: &str = "lock";
 const TOKEN: &str = "admin.token";
 const ADDRESS: &str = "admin.address";
 const KEYS: &str = "keys.json";
+const TOKENS: &str = "tokens.json";
+const DIRECTORY: &str = "directory.sqlite";
 const LISTS: &str = "lists.json";
 const SNAPSHOT: &str = "swarms.snapshot";
 const JOURNAL: &str = "completed.journal";
@@ -132,6 +135,30 @@ impl StateDir {
     /// If they can't be written.
     pub fn set_keys(&self, keys: &Keys) -> Result<(), StateError> {
         self.write(KEYS, |file| file.write_all(&keys.to_json()))
+    }
+
+    /// The directory's tokens.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn tokens(&self) -> Result<Tokens, StateError> {
+        let path = self.path.join(TOKENS);
+        let Some(text) = read_text(&path)? else { return Ok(Tokens::default()) };
+        Tokens::from_json(text.as_bytes())
+            .map_err(|error| StateError::Content { path, problem: error.to_string() })
+    }
+
+    /// Keeps the directory's tokens.
+    ///
+    /// # Errors
+    /// If they can't be written.
+    pub fn set_tokens(&self, tokens: &Tokens) -> Result<(), StateError> {
+        self.write(TOKENS, |file| file.write_all(&tokens.to_json()))
+    }
+
+    /// Where the directory is kept unless something else is said.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.path.join(DIRECTORY)
     }
 
     /// What was listed while the tracker ran.

@@ -18,8 +18,12 @@ use super::examples;
 use super::value::{FileNumbers, Rate, Size, duration, ratio};
 use crate::engine::storage;
 
+mod directory;
 mod tracker;
-pub(crate) use tracker::{Every, KeyCommand, KeyPlace, Store, TrackerArgs, TrackerCommand};
+pub(crate) use directory::{DirectoryPlace, PublishArgs, SearchArgs};
+pub(crate) use tracker::{
+    Every, KeyCommand, KeyPlace, Store, TokenCommand, TokenScope, TrackerArgs, TrackerCommand,
+};
 
 /// BitTorrent in the terminal: create, track, download and seed torrents.
 #[derive(Parser, Debug)]
@@ -96,6 +100,12 @@ pub(crate) enum Command {
     /// Run a tracker
     #[command(after_long_help = examples::TRACKER)]
     Tracker(Box<TrackerArgs>),
+    /// Search a directory of torrents
+    #[command(after_long_help = examples::SEARCH)]
+    Search(SearchArgs),
+    /// Put a torrent into a directory, or take it out
+    #[command(after_long_help = examples::PUBLISH)]
+    Publish(Box<PublishArgs>),
     /// Show a whole swarm at work on this machine, and check its result
     #[command(after_long_help = examples::DEMO)]
     Demo(DemoArgs),
@@ -125,6 +135,8 @@ impl Command {
             Self::Seed(_) => "seed",
             Self::Share(_) => "share",
             Self::Tracker(_) => "tracker",
+            Self::Search(_) => "search",
+            Self::Publish(_) => "publish",
             Self::Demo(_) => "demo",
         }
     }

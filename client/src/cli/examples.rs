@@ -108,8 +108,29 @@ Examples:
   sprat tracker --private --state keys/ & sprat tracker key create --state keys/ --comment Ann
   sprat tracker --store redis://redis.example/0
   sprat tracker --allow mine.txt --print-config
+  sprat tracker --directory --state dir/ & sprat tracker token create --state dir/
 
 The announce URLs are printed on standard output. SIGHUP reads the lists again. docs/tracker.md says more.
+";
+
+pub(super) const SEARCH: &str = "\
+Examples:
+  export SPRAT_DIRECTORY_URL=http://tracker.example:6969
+  sprat search debian netinst
+  sprat search '\"long term\" -beta iso|img' --sort seeders --min-seeders 1
+  sprat get \"$(sprat search -1 'debian netinst')\"
+
+The last word may be unfinished. Dots, underscores, hyphens, case and accents make no difference. Seeders are counted as
+of now. Exit code 1: nothing was found.
+";
+
+pub(super) const PUBLISH: &str = "\
+Examples:
+  sprat publish data.torrent --title 'Survey 2026' --tags data,survey --token-file token
+  sprat publish data.torrent --remove --token-file token
+
+The file is kept as it is. A torrent that is listed already stays as it was. Whoever runs the tracker makes tokens with
+`sprat tracker token create`; a directory that was started with --open-publish needs none.
 ";
 
 pub(super) const DEMO: &str = "\

@@ -110,7 +110,10 @@ pub(crate) async fn find(cx: &Context, typed: &OsStr) -> Result<Material, CliErr
         return link;
     }
     if has_scheme(&text, "http:") || has_scheme(&text, "https:") {
-        return Ok(Material::Bytes { bytes: fetch(cx, &text).await?, input: text });
+        let bytes = fetch(cx, &text).await?;
+        // A directory answers with a magnet where one is asked for.
+        let link = std::str::from_utf8(&bytes).ok().and_then(|body| from_link(&trimmed(body)));
+        return link.unwrap_or(Ok(Material::Bytes { bytes, input: text }));
     }
     // A name may begin or end with a blank after all.
     let exact = Path::new(typed);
@@ -218,7 +221,7 @@ fn named(link: &str) -> String {
     format!("{}{}", printable(start), if start.len() < link.len() { "…" } else { "" })
 }
 
-fn parse_torrent(input: String, bytes: &[u8]) -> Result<Source, CliError> {
+pub(crate) fn parse_torrent(input: String, bytes: &[u8]) -> Result<Source, CliError> {
     match Metainfo::from_bytes(bytes) {
         Ok(metainfo) => Ok(Source::Torrent(Box::new(metainfo))),
         Err(_) if bytes.trim_ascii_start().first() == Some(&b'<') => Err(CliError::Input {
@@ -256,8 +259,9 @@ fn read_limited(from: impl Read) -> io::Result<Vec<u8>> {
 async fn fetch(cx: &Context, url: &str) -> Result<Vec<u8>, CliError> {
     let failed = |error: reqwest::Error| CliError::Network { what: url.to_owned(), problem: cause(&error) };
     let client = super::net::http_client(cx, FETCH_TIMEOUT)?;
-    let mut response =
-        client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+    // The page of a torrent in a directory is its .torrent for whoever asks for that.
+    let request = client.get(url).header(reqwest::header::ACCEPT, "application/x-bittorrent, */*;q=0.5");
+    let mut response = request.send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         bytes.extend_from_slice(&chunk);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracker::swarm::Settings;
-use tracker::{Config, RedisConfig, ServeError, Server, serve};
+use tracker::{Config, DirectoryConfig, RedisConfig, ServeError, Server, serve};
 
 use super::args::{Store, TrackerArgs, TrackerCommand};
 use super::endpoint::url_host;
@@ -15,9 +15,11 @@ use super::error::CliError;
 use super::signals::{Signal, Signals};
 use super::{Context, net};
 
+mod admin;
 mod key;
 mod memory;
 mod print;
+mod token;
 
 /// What most trackers use, and what peers guess.
 const DEFAULT_PORT: u16 = 6969;
@@ -26,8 +28,10 @@ const DEFAULT_PORT: u16 = 6969;
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(cx: &Context, mut args: TrackerArgs) -> Result<(), CliError> {
-    if let Some(TrackerCommand::Key(command)) = args.command.take() {
-        return key::run(cx, command, args.state).await;
+    match args.command.take() {
+        Some(TrackerCommand::Key(command)) => return key::run(cx, command, args.state).await,
+        Some(TrackerCommand::Token(command)) => return token::run(cx, command, args.state).await,
+        None => {}
     }
     if args.print_config {
         cx.out.data(print::settings(&args).trim_end());
@@ -36,8 +40,13 @@ pub(crate) async fn run(cx: &Context, mut args: TrackerArgs) -> Result<(), CliEr
     let mut signals = Signals::listen()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|source| CliError::System { action: "can't listen for signals", source })?;
+    if !args.directory && (args.directory_db.is_some() || args.open_publish) {
+        return Err(CliError::Usage(
+            "--directory-db and --open-publish are for a tracker with --directory".into(),
+        ));
+    }
     let server = listen(&args).await?;
-    announce_start(cx, &server);
+    announce_start(cx, &server, args.directory);
     let signal = loop {
         tokio::select! {
             // It is meant for the lists, and does not end a tracker.
@@ -54,8 +63,10 @@ pub(crate) async fn run(cx: &Context, mut args: TrackerArgs) -> Result<(), CliEr
     Ok(())
 }
 
-fn announce_start(cx: &Context, server: &Server) {
+fn announce_start(cx: &Context, server: &Server, has_directory: bool) {
     let mut urls = announce_urls("http", server.local_addrs());
+    let pages = urls.iter().map(|url| url.trim_end_matches("announce").to_owned());
+    let directory: Vec<String> = pages.filter(|_| has_directory).collect();
     urls.extend(announce_urls("udp", server.udp_addrs()));
     if cx.out.is_json() {
         cx.out.json(json!({
@@ -65,10 +76,14 @@ fn announce_start(cx: &Context, server: &Server) {
             "udp": server.udp_addrs(),
             "metrics": server.metrics_addr(),
             "admin": server.admin_addr(),
+            "directory": directory,
         }));
         return;
     }
     urls.iter().for_each(|url| cx.out.data(url));
+    if let Some(url) = directory.first() {
+        cx.out.note(format_args!("directory at {url}"));
+    }
     if let Some(addr) = server.metrics_addr() {
         cx.out.note(format_args!("metrics at http://{addr}/metrics"));
     }
@@ -142,6 +157,11 @@ fn config(args: &TrackerArgs) -> Config {
             Store::Memory => None,
             Store::Redis(url) => Some(RedisConfig { url: url.clone(), sync_every: args.sync_every.0 }),
         },
+        directory: args.directory.then(|| DirectoryConfig {
+            store: args.directory_db.clone(),
+            open_publish: args.open_publish,
+            public_url: args.public_url.clone(),
+        }),
     }
 }
 

@@ -6,10 +6,13 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 
-/// A body that is there as a whole, which costs nothing beside its bytes, or one that the router made.
+use super::watch::Patience;
+
+/// A body that is there as a whole, which costs nothing beside its bytes, or one that the router made, with what is to end when it
+/// has been sent.
 pub(crate) enum Reply {
     Whole(Option<Bytes>),
-    Routed(Body),
+    Routed { body: Body, _patience: Option<Patience> },
 }
 
 impl Reply {
@@ -34,21 +37,21 @@ impl hyper::body::Body for Reply {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Routed(body) => Pin::new(body).poll_frame(cx),
+            Self::Routed { body, .. } => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Routed(body) => body.is_end_stream(),
+            Self::Routed { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Routed(body) => body.size_hint(),
+            Self::Routed { body, .. } => body.size_hint(),
         }
     }
 }

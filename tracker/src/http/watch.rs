@@ -9,14 +9,19 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use super::Front;
+
 /// How often the connections are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// How many [`LOOK`]s a head may take, and a connection may lie idle before the next: five seconds.
-const HEAD_DEADLINE: u32 = 10;
+const HEAD_DEADLINE: i32 = 10;
 
 /// How many [`LOOK`]s a connection may live: two minutes. Whoever asks on and on without reading the answers is rid of then.
 const MAX_LIFETIME: u32 = 240;
+
+/// How many [`LOOK`]s an upload or a download of a .torrent may take: a minute. 10 MiB in that time is 1.4 Mbit/s.
+const PATIENCE: u32 = 120;
 
 /// What the connections of a worker have in common.
 #[derive(Default)]
@@ -71,7 +76,8 @@ impl Watch {
     pub(super) fn look(&self) {
         let now = self.now.fetch_add(1, Relaxed).wrapping_add(1);
         for (_, life) in self.lives().iter() {
-            if now.wrapping_sub(life.answered.load(Relaxed)) > HEAD_DEADLINE {
+            // What has more time was answered in the future.
+            if now.wrapping_sub(life.answered.load(Relaxed)).cast_signed() > HEAD_DEADLINE {
                 life.overdue.store(true, Relaxed);
                 life.wake();
             }
@@ -119,6 +125,26 @@ impl Life {
         if let Some(waker) = self.waker().take() {
             waker.wake();
         }
+    }
+}
+
+/// More time for one answer; when it is dropped, the answer has been sent.
+pub(crate) struct Patience {
+    front: Arc<Front>,
+    life: Arc<Life>,
+}
+
+impl Patience {
+    pub(super) fn begin(front: Arc<Front>, life: Arc<Life>) -> Self {
+        let now = front.watch.now.load(Relaxed);
+        life.answered.store(now.wrapping_add(PATIENCE), Relaxed);
+        Self { front, life }
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.life.answered.store(self.front.watch.now.load(Relaxed), Relaxed);
     }
 }
 

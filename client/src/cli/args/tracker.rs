@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use tracker::config::{MAX_CONNECTIONS, SAVE_EVERY};
+use tracker::directory::Address;
 use tracker::store::SYNC_EVERY;
 use tracker::swarm::{DEFAULT_NUMWANT, MAX_NUMWANT, Settings};
 
@@ -82,6 +83,18 @@ pub(crate) struct TrackerArgs {
     /// How often nodes tell each other
     #[arg(long, value_name = "DURATION", default_value_t = Every(SYNC_EVERY), help_heading = "Operation")]
     pub(crate) sync_every: Every,
+    /// Serve a searchable directory of torrents at the HTTP address, too; needs --state
+    #[arg(long, help_heading = "Directory")]
+    pub(crate) directory: bool,
+    /// Where the directory is kept: sqlite:FILE, or postgres://USER@HOST/DATABASE [default: directory.sqlite in --state]
+    #[arg(long, value_name = "URL", help_heading = "Directory")]
+    pub(crate) directory_db: Option<Address>,
+    /// Let everybody publish there without a token: on a network where everybody may
+    #[arg(long, help_heading = "Directory")]
+    pub(crate) open_publish: bool,
+    /// Where others reach this tracker, for links and announce URLs: https://tracker.example
+    #[arg(long, value_name = "URL", value_parser = public_url, help_heading = "Directory")]
+    pub(crate) public_url: Option<String>,
     /// Print the settings in force as a settings file, and exit
     #[arg(long, help_heading = "Operation")]
     pub(crate) print_config: bool,
@@ -92,6 +105,49 @@ pub(crate) enum TrackerCommand {
     /// Make, list and revoke the keys of a private tracker
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Make, list and revoke the tokens of a directory
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it: it is not kept, and can't be shown again
+    Create {
+        /// What its bearer may do
+        #[arg(long, value_name = "SCOPE", default_value = "publish")]
+        scope: TokenScope,
+        /// How long it is good for [default: for good]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        expires: Option<Duration>,
+        /// Whom it is for, say
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Print what is known of all tokens
+    List {
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+    /// Take a token back: it is no good from now on
+    Revoke {
+        /// Its id, as `list` prints it
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        place: KeyPlace,
+    },
+}
+
+/// `--scope`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TokenScope {
+    /// Publish, and remove what was published with it
+    Publish,
+    /// Remove what others published, too
+    Admin,
 }
 
 #[derive(Subcommand, Debug)]
@@ -174,6 +230,19 @@ fn store(text: &str) -> Result<Store, String> {
             Ok(Store::Redis(url.to_owned()))
         }
         _ => Err("memory, or redis://HOST[:PORT][/DB]".into()),
+    }
+}
+
+/// Where links lead: no path, so that every page can be named by it.
+fn public_url(text: &str) -> Result<String, String> {
+    let url =
+        url::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let is_root = |url: &url::Url| {
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
+    };
+    match url.filter(is_root) {
+        Some(url) => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        None => Err("https://HOST or http://HOST:PORT, with nothing after it".into()),
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) fn settings(args: &TrackerArgs) -> String {
     text(&mut out, "metrics", args.metrics);
     text(&mut out, "store", Some(store));
     text(&mut out, "sync-every", Some(args.sync_every));
+    number(&mut out, "directory", Some(args.directory));
+    text(&mut out, "directory-db", args.directory_db.as_ref());
+    number(&mut out, "open-publish", Some(args.open_publish));
+    text(&mut out, "public-url", args.public_url.as_ref());
     out
 }
 
