@@ -6,7 +6,10 @@
 pub mod bench;
 pub mod bencode;
 pub mod binary;
+pub mod browser;
+
 pub mod content;
+pub mod directory;
 pub mod fake_tracker;
 pub mod fluid;
 pub mod foreign;
@@ -14,6 +17,7 @@ pub mod fuzz;
 pub mod http;
 pub mod netns;
 pub mod peer;
+pub mod postgres;
 pub mod process;
 pub mod reaper;
 pub mod require;
