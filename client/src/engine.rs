@@ -13,6 +13,7 @@ mod connection;
 mod driver;
 mod handshake;
 mod listen;
+mod lsd;
 mod open;
 mod outbox;
 mod task;

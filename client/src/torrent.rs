@@ -7,7 +7,7 @@
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
 //! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
-//! (whom to dial), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
+//! (whom to dial), [`pex`] (whom to tell of whom), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
 //! A hybrid torrent (BEP 52) is two swarms with one payload: the peers of both are in one table here.
@@ -29,6 +29,7 @@ mod messages;
 mod metadata;
 mod peer;
 mod peers;
+mod pex;
 mod picker;
 mod pieces;
 mod pipeline;
@@ -39,6 +40,7 @@ mod suggestions;
 mod super_seed;
 mod time;
 mod uploads;
+mod why;
 
 #[cfg(test)]
 mod tests;
@@ -49,17 +51,18 @@ use std::time::Duration;
 
 use torrent_format::announce::{AnnounceReply, AnnounceRequest};
 use torrent_format::merkle::Hash;
-use torrent_format::{Bitfield, Info, InfoHashes, PieceIndex};
+use torrent_format::{Bitfield, Info, InfoHash, InfoHashes, PieceIndex};
 
 pub use action::{
-    Action, AnnounceFailure, Connected, Direction, Event, InfoFault, Misbehaviour, PeerSource, Reason, Swarm,
-    Verdict, Verification, leaf_digest,
+    Action, AnnounceFailure, Connected, Direction, Event, InfoFault, Misbehaviour, NEVER, PeerSource, Reason,
+    Swarm, Verdict, Verification, leaf_digest,
 };
 pub use announcer::TrackerId;
 pub use config::{Ablation, Config, LINGER_LIMIT, Start, Stay};
 pub use peers::PeerKey;
 pub use stats::{PeerStats, Stats};
 pub use time::Time;
+pub use why::{Why, why};
 
 use announcer::{Announcement, Announcers};
 use blame::Blame;
@@ -96,7 +99,7 @@ const LINGER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// One torrent. See the module's documentation; the methods come in families:
 /// - `handle_*`: something happened,
-/// - commands: [`Self::add_peers`], [`Self::stop`],
+/// - commands: [`Self::add_peers`], [`Self::add_peers_of`], [`Self::stop`],
 /// - `poll_*`: what is to be done, and when to come back,
 /// - getters: how it stands.
 #[derive(Debug)]
@@ -128,6 +131,8 @@ pub struct Torrent {
     bytes_total: u64,
     /// Peers that have something we need.
     interests: u32,
+    /// A peer has dialled us.
+    was_dialled: bool,
     /// Something happened that may let a waiting peer have a slot, or a request go out. Worked off by [`Self::settle`].
     slots_changed: bool,
     blocks_freed: bool,
@@ -188,7 +193,7 @@ impl Torrent {
         }
         let mut torrent = Self {
             candidates: Candidates::new(seeds.u64(..)),
-            announcers: Announcers::new(config.trackers.clone()),
+            announcers: Announcers::new(config.trackers.clone(), start.is_private()),
             hashes: config.hashes,
             fetch: HashFetch::default(),
             leaf_reads: Vec::new(),
@@ -210,6 +215,7 @@ impl Torrent {
             bytes_done: 0,
             bytes_total: 0,
             interests: 0,
+            was_dialled: false,
             slots_changed: false,
             blocks_freed: false,
             hashes_wanted: false,
@@ -333,12 +339,16 @@ impl Torrent {
         match reply {
             Ok(reply) => {
                 self.announcers.succeeded(now, tracker, &reply);
+                if let Some(ip) = reply.external_ip {
+                    self.candidates.set_own(SocketAddr::new(ip, self.config.listen_port));
+                }
                 self.notify(Event::TrackerReplied {
                     url,
                     peers: reply.peers.len(),
                     seeds: reply.complete,
                     leechers: reply.incomplete,
                     warning: reply.warning,
+                    external_ip: reply.external_ip,
                 });
                 self.add_candidates(now, PeerSource::Tracker { local }, Some(tracker.swarm()), reply.peers);
             }
@@ -385,6 +395,19 @@ impl Torrent {
     /// Addresses where peers may be.
     pub fn add_peers(&mut self, now: Time, source: PeerSource, peers: impl IntoIterator<Item = SocketAddr>) {
         self.add_candidates(now, source, None, peers);
+    }
+
+    /// Addresses where peers were found under this one of the torrent's names. A private torrent has no use for them if they are neither
+    /// its trackers' nor the user's (BEP 27).
+    pub fn add_peers_of(
+        &mut self,
+        now: Time,
+        source: PeerSource,
+        name: InfoHash,
+        peers: impl IntoIterator<Item = SocketAddr>,
+    ) {
+        let swarm = if self.hashes.v2_swarm() == Some(name) { Swarm::V2 } else { Swarm::V1 };
+        self.add_candidates(now, source, Some(swarm), peers);
     }
 
     /// Says goodbye to trackers and peers. [`Self::is_stopped`] once the trackers have answered.
@@ -444,6 +467,22 @@ impl Torrent {
             peers: self.peers.len(),
             seeds: self.peers.iter().filter(|(_, peer)| peer.is_seed()).count(),
             unchoked_by: self.peers.iter().filter(|(_, peer)| !peer.download.choked).count(),
+            useful_peers: self.peers.iter().filter(|(_, peer)| peer.download.needed > 0).count(),
+            useful_unchoked: self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.download.needed > 0 && !peer.download.choked)
+                .count(),
+            pieces_nobody_has: self.content().map_or(0, |content| content.picker.count_unavailable()),
+            half_open: self.candidates.half_open(),
+            known_peers: self.candidates.len(),
+            was_dialled: self.was_dialled,
+            trackers: self.announcers.count(),
+            failing_trackers: self.announcers.count_failing(),
+            metadata_peers: match &self.phase {
+                Phase::Metadata(fetch) => fetch.source_count(),
+                _ => 0,
+            },
             has_info: matches!(self.phase, Phase::Content(_)),
             missing_layers: self.fetch.missing_layers(),
             complete: self.content().is_some_and(|content| content.picker.is_complete()),
@@ -470,6 +509,11 @@ impl Torrent {
     /// The info, once it is known and the payload can be checked by it.
     pub fn info(&self) -> Option<&Info> {
         self.content().map(|content| &content.info)
+    }
+
+    /// Whether peers may come from its trackers only (BEP 27). Nobody knows before the info has come.
+    pub fn is_private(&self) -> bool {
+        self.known_info().is_some_and(Info::is_private)
     }
 
     /// The torrent's info hashes: those that it was started with, and what its info adds.
@@ -523,6 +567,9 @@ impl Torrent {
         swarm: Option<Swarm>,
         peers: impl IntoIterator<Item = SocketAddr>,
     ) {
+        if self.is_private() && !source.is_private() {
+            return;
+        }
         for addr in peers {
             if !self.blame.is_banned(addr, None) {
                 self.candidates.add(now, source, swarm, addr);
@@ -608,6 +655,7 @@ impl Torrent {
             return;
         }
         self.check_time_outs(now);
+        self.exchange_peers(now);
         self.request_metadata(now);
         self.hashes_wanted = true;
         self.dial(now);

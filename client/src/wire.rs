@@ -1,17 +1,20 @@
 //! What peers say to each other, and nothing about why. Bytes in, values out; values in, bytes out.
 //!
 //! A connection opens with a [`Handshake`] in each direction; from then on each side sends frames, which [`FrameDecoder`] takes from
-//! the front of what has come and [`Message::encode`] writes. What stands inside an extended message is read by [`extension`] and
-//! [`ut_metadata`]. No number that a peer says is held against a torrent here: that is `torrent`'s, which knows one.
+//! the front of what has come and [`Message::encode`] writes. What stands inside an extended message is read by [`extension`],
+//! [`ut_metadata`] and [`ut_pex`]. No number that a peer says is held against a torrent here: that is `torrent`'s, which knows one.
 
 pub mod extension;
 pub mod frame;
 pub mod handshake;
+pub mod lsd;
 pub mod message;
 pub mod ut_metadata;
+pub mod ut_pex;
 
 pub use extension::ExtensionHandshake;
 pub use frame::{Frame, FrameDecoder, FrameError};
 pub use handshake::{Capabilities, Handshake, HandshakeError};
 pub use message::{BlockRequest, HashRequest, Message};
 pub use ut_metadata::MetadataMessage;
+pub use ut_pex::PexMessage;

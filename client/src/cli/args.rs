@@ -288,7 +288,7 @@ pub(crate) struct ShowArgs {
     /// Print how OTHER differs from SOURCE; exit 1 if it does
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["files", "tree", "field", "lint", "dump", "scrape"])]
     pub(crate) diff: Option<OsString>,
-    /// Ask the HTTP trackers how many peers they know
+    /// Ask the trackers how many peers they know
     #[arg(long)]
     pub(crate) scrape: bool,
 }
@@ -543,6 +543,12 @@ pub(crate) struct NetworkArgs {
     /// Bytes a second to receive, all torrents together
     #[arg(long, value_name = "RATE", default_value = "0", hide_default_value = true)]
     pub(crate) max_download_limit: Rate,
+    /// Neither tell peers of each other nor hear of more from them (PEX)
+    #[arg(long)]
+    pub(crate) no_pex: bool,
+    /// Don't look for peers on this machine's own network (LSD)
+    #[arg(long)]
+    pub(crate) no_lsd: bool,
     /// Where records of unfinished downloads are kept [default: $XDG_STATE_HOME/sprat]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
@@ -556,12 +562,6 @@ pub(crate) struct Off {
     /// No DHT (this version uses none)
     #[arg(long, hide_short_help = true)]
     no_dht: bool,
-    /// No peer exchange (this version uses none)
-    #[arg(long, hide_short_help = true)]
-    no_pex: bool,
-    /// No local service discovery (this version uses none)
-    #[arg(long, hide_short_help = true)]
-    no_lsd: bool,
     /// No port mapping (this version uses none)
     #[arg(long, hide_short_help = true)]
     no_upnp: bool,

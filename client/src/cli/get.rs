@@ -13,6 +13,7 @@ use super::source::{self, Source};
 use super::transfer::{Goal, Transfer};
 use super::watch::{Options, watch};
 use super::{Context, list, metadata, net};
+use crate::engine::announce::can_ask;
 use crate::engine::session::{AddTorrent, Session};
 use crate::engine::storage::{Access, Check};
 use crate::torrent::{Ablation, Stay};
@@ -50,7 +51,8 @@ pub(crate) async fn run(cx: &Context, args: GetArgs) -> Result<(), CliError> {
         .iter()
         .map(|source| {
             let handle = session.add(add_torrent(source, &args, &selection));
-            let transfer = Transfer::new(handle, source.label(), args.output.clone(), Goal::Get);
+            let transfer = Transfer::new(handle, source.label(), args.output.clone(), Goal::Get)
+                .limited(args.network.max_download_limit.limit());
             transfer.print_started(cx, source.info().as_ref());
             transfer
         })
@@ -87,13 +89,15 @@ pub(crate) fn warn_if_nobody_to_ask(cx: &Context, source: &Source, network: &Net
         return;
     }
     let label = source.label();
+    let looks_around = !network.no_lsd && source.info().is_none_or(|info| !info.is_private());
     if source.trackers().is_empty() {
+        let rest = if looks_around { ", only this network to look around in" } else { "" };
         cx.out.warn(format_args!(
-            "{label}: there is no tracker and no peer to ask; --tracker or --peer names one"
+            "{label}: there is no tracker and no peer to ask{rest}; --tracker or --peer names one"
         ));
     } else {
         cx.out.warn(format_args!(
-            "{label}: none of its trackers speaks http; --tracker or --peer names another"
+            "{label}: none of its trackers speaks http or udp; --tracker or --peer names another"
         ));
     }
 }
@@ -110,7 +114,7 @@ pub(crate) fn torrent_of(source: &Source, network: &NetworkArgs) -> AddTorrent {
     AddTorrent {
         hashes: source.hashes(),
         info: source.info(),
-        trackers: only_http(trackers),
+        trackers: only_known(trackers),
         peers,
         dir: ".".into(),
         access: Access::Download { force: false },
@@ -152,8 +156,8 @@ fn add_torrent(source: &Source, args: &GetArgs, selection: &Selection) -> AddTor
 }
 
 /// Trackers that can be spoken to, without tiers that are left empty.
-fn only_http(trackers: Vec<Vec<String>>) -> Vec<Vec<String>> {
-    let tiers = trackers.into_iter().map(|tier| tier.into_iter().filter(|url| net::is_http(url)).collect());
+fn only_known(trackers: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let tiers = trackers.into_iter().map(|tier| tier.into_iter().filter(|url| can_ask(url)).collect());
     tiers.filter(|tier: &Vec<String>| !tier.is_empty()).collect()
 }
 

@@ -19,6 +19,7 @@ use super::transfer::STOP_LIMIT;
 use super::value::show_duration;
 use super::{Context, get, net};
 use crate::engine::session::{Session, TorrentEvent, TorrentHandle};
+use crate::torrent::why;
 
 /// How often the line that says so is redrawn.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -100,17 +101,17 @@ async fn wait(
                 Some(_) => {}
             },
             _ = redraw.tick() => {
-                let peers = handle.snapshot.borrow().stats.peers;
-                let phase = "looking for metadata";
-                board.show(&[Row {
-                    name: name.clone(), doing: Some(phase.into()), phase: Some(phase), peers, ..Row::default()
-                }]);
+                let stats = handle.snapshot.borrow().stats;
+                let (peers, phase) = (stats.peers, "looking for metadata");
+                let why = why(&stats, None).map(|why| format!(": {why}")).unwrap_or_default();
+                let doing = Some(format!("{phase}{why}").into());
+                board.show(&[Row { name: name.clone(), doing, phase: Some(phase), peers, ..Row::default() }]);
                 if let Some(limit) = timeout.filter(|limit| started.elapsed() >= *limit) {
                     if let Some((info, _)) = found {
                         return Ok(info);
                     }
                     let missing = if peers == 0 { "no peers" } else { "no metadata" };
-                    let problem = format!("{missing} for {}", show_duration(limit));
+                    let problem = format!("{missing} for {}{why}", show_duration(limit));
                     return Err(CliError::TimedOut { what: name, problem });
                 }
             }

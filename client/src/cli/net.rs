@@ -9,6 +9,7 @@ use super::Context;
 use super::args::NetworkArgs;
 use super::endpoint::{HostPort, url_host};
 use super::error::CliError;
+use crate::engine::announce::can_ask;
 use crate::engine::net::{Outside, Via};
 use crate::engine::session::{SessionConfig, SessionError};
 
@@ -31,6 +32,8 @@ pub(crate) fn session_config(
         download_limit: args.max_download_limit.limit(),
         memory,
         max_peers: args.max_peers.into(),
+        pex: !args.no_pex,
+        lsd: !args.no_lsd,
         state_dir: match &args.state {
             Some(dir) => dir.clone(),
             None => default_state_dir(cx)?,
@@ -56,9 +59,9 @@ fn default_state_dir(cx: &Context) -> Result<PathBuf, CliError> {
 /// The flags' trackers, tier by tier; only what can be announced to.
 pub(crate) fn added_trackers(args: &NetworkArgs) -> Result<Vec<Vec<String>>, CliError> {
     let tiers: Vec<Vec<String>> = args.tracker.iter().map(|tier| tier.0.clone()).collect();
-    match tiers.iter().flatten().find(|url| !is_http(url)) {
+    match tiers.iter().flatten().find(|url| !can_ask(url)) {
         Some(url) => {
-            Err(CliError::Usage(format!("--tracker {url}: sprat announces to http and https trackers")))
+            Err(CliError::Usage(format!("--tracker {url}: sprat announces to http, https and udp trackers")))
         }
         None => Ok(tiers),
     }
@@ -69,7 +72,7 @@ pub(crate) fn added_peers(args: &NetworkArgs) -> Vec<String> {
     args.peer.iter().map(HostPort::to_string).collect()
 }
 
-/// Whether this tracker is spoken to over HTTP.
+/// Whether this is an address of the web.
 pub(crate) fn is_http(url: &str) -> bool {
     url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }

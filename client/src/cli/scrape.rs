@@ -1,22 +1,16 @@
-//! `sprat show --scrape`: asks the HTTP trackers how many peers they know (BEP 48), of each of the torrent's swarms.
-
-use std::time::Duration;
+//! `sprat show --scrape`: asks the trackers how many peers they know (BEP 48, over UDP BEP 15), of each of the torrent's swarms.
 
 use serde_json::{Value, json};
 use torrent_format::InfoHash;
-use torrent_format::announce::http::{ScrapeEntry, decode_scrape, scrape_url};
+use torrent_format::announce::http::ScrapeEntry;
 
 use super::Context;
 use super::error::CliError;
-use super::net;
 use super::output::printable;
-use super::source::{Source, cause};
-
-/// How long a tracker may take.
-const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The longest answer that is read, in bytes: one torrent's figures need a hundred.
-const MAX_REPLY: usize = 64 << 10;
+use super::source::Source;
+use crate::engine::announce::{Announcer, can_ask};
+use crate::engine::net::Outside;
+use crate::engine::session::SessionError;
 
 /// Trackers that are asked; the rest of a long list are copies of each other.
 const MAX_TRACKERS: usize = 20;
@@ -24,19 +18,25 @@ const MAX_TRACKERS: usize = 20;
 /// One entry for each tracker and swarm (a hybrid torrent has two): `url`, `version`, and `seeds`, `leechers` and `downloaded` or
 /// `error`. What goes wrong before a tracker has answered is one entry, without `version`.
 pub(crate) async fn ask(cx: &Context, source: &Source) -> Result<Value, CliError> {
-    let client = net::http_client(cx, TIMEOUT)?;
+    let outside = Outside::new(cx.via.clone()).map_err(SessionError::from)?;
+    let announcer = Announcer::new(&outside).map_err(SessionError::Http)?;
     let hashes = source.hashes();
     let swarms: Vec<(&str, InfoHash)> =
         hashes.v1().map(|v1| ("v1", v1)).into_iter().chain(hashes.v2_swarm().map(|v2| ("v2", v2))).collect();
     let trackers: Vec<String> = source.trackers().into_iter().flatten().collect();
-    if !trackers.iter().any(|url| net::is_http(url)) {
-        cx.out.warn(format_args!("{}: no http tracker to ask", source.label()));
+    if !trackers.iter().any(|url| can_ask(url)) {
+        cx.out.warn(format_args!("{}: no http or udp tracker to ask", source.label()));
     }
     let mut asking = tokio::task::JoinSet::new();
     for (number, url) in trackers.into_iter().take(MAX_TRACKERS).enumerate() {
-        let (client, swarms) = (client.clone(), swarms.clone());
+        let (announcer, swarms) = (announcer.clone(), swarms.clone());
         asking.spawn(async move {
-            let answers = match scrape(&client, &url, &swarms).await {
+            let hashes: Vec<InfoHash> = swarms.iter().map(|(_, hash)| *hash).collect();
+            let scraped = match can_ask(&url) {
+                true => announcer.scrape(&url, &hashes).await,
+                false => Err(format!("not asked: {}", url.split_once(':').map_or("no scheme", |(it, _)| it))),
+            };
+            let answers = match scraped {
                 Ok(entries) => swarms.iter().map(|swarm| answer(&url, *swarm, &entries)).collect(),
                 Err(problem) => vec![json!({"url": url, "error": problem})],
             };
@@ -75,28 +75,4 @@ pub(crate) fn text(answer: &Value) -> String {
             answer["seeds"], answer["leechers"], answer["downloaded"]
         ),
     }
-}
-
-/// Asks one tracker for all of them at once.
-async fn scrape(
-    client: &reqwest::Client,
-    url: &str,
-    swarms: &[(&str, InfoHash)],
-) -> Result<Vec<(InfoHash, ScrapeEntry)>, String> {
-    if !net::is_http(url) {
-        let scheme = url.split_once(':').map_or("no scheme", |(scheme, _)| scheme);
-        return Err(format!("not asked: {scheme}"));
-    }
-    let hashes: Vec<InfoHash> = swarms.iter().map(|(_, hash)| *hash).collect();
-    let url = scrape_url(url, &hashes).ok_or("its URL has no form that could be asked (BEP 48)")?;
-    let failed = |error: reqwest::Error| cause(&error);
-    let mut response = client.get(url).send().await.map_err(failed)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_REPLY {
-            return Err("its answer is too long".into());
-        }
-    }
-    decode_scrape(&body).map_err(|error| error.to_string())
 }

@@ -104,7 +104,7 @@ fn bad_command_lines_are_usage_errors_and_say_what_helps() {
         &["get", "--prot", "1", "x"],
         &["get", "x", "--port", "70000"],
         &["get", "x", "--max-upload-limit", "fast"],
-        &["get", "x", "-t", "udp://tracker.example:80"],
+        &["get", "x", "-t", "wss://tracker.example:80"],
         &["get", "x", "--timeout", "5"],
         &["get", "x", "y", "--select-file", "1"],
         &["get", "x", "--check", "--no-check"],
@@ -514,11 +514,14 @@ fn a_variable_stands_for_a_flag_and_is_named_if_it_is_bad() {
 fn a_scrape_that_nobody_answers_fails() {
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let hash = "0123456789abcdef0123456789abcdef01234567";
-    let magnet = format!("magnet:?xt=urn:btih:{hash}&tr=http://{closed}/announce&tr=udp://{closed}");
+    let magnet =
+        format!("magnet:?xt=urn:btih:{hash}&tr=http://{closed}/announce&tr=udp://{closed}&tr=wss://{closed}");
     let done = sprat(&["show", "--scrape", "--json", &magnet]);
     assert_eq!(done.exit, Exit::Network, "{done:?}");
     let shown: Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(shown["scrape"][1]["error"], "not asked: udp");
+    for (number, error) in [(0, "connection refused"), (1, "connection refused"), (2, "not asked: wss")] {
+        assert_eq!(shown["scrape"][number]["error"], error);
+    }
 }
 
 #[test]

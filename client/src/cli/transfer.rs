@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "progress and patience are measured in real time")]
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::progress::{Row, percent};
 use super::value::{Rate, Size, plural, show_duration};
 use super::{Context, list};
 use crate::engine::session::{Phase, Snapshot, TorrentEvent, TorrentHandle};
-use crate::torrent::Event;
+use crate::torrent::{Event, NEVER, Why, why};
 
 /// What a torrent may take to say goodbye to its trackers.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_millis(2_300);
@@ -54,6 +55,10 @@ pub(crate) struct Transfer {
     failure: Option<Exit>,
     started: Instant,
     failing_trackers: BTreeSet<String>,
+    /// What was logged last of why it is not faster.
+    last_why: Option<Why>,
+    /// `--max-download-limit`
+    download_limit: Option<u64>,
     last_progress: (Mark, Instant),
 }
 
@@ -97,8 +102,15 @@ impl Transfer {
             failure: None,
             started: now,
             failing_trackers: BTreeSet::new(),
+            last_why: None,
+            download_limit: None,
             last_progress: (Mark::default(), now),
         }
+    }
+
+    /// It does not download faster than that.
+    pub(crate) fn limited(self, download_limit: Option<u64>) -> Self {
+        Self { download_limit, ..self }
     }
 
     /// What people call it, fit for a terminal.
@@ -159,7 +171,9 @@ impl Transfer {
             (false, _) => "no metadata",
             (true, _) => "no progress",
         };
-        let problem = format!("{missing} for {}", show_duration(limit));
+        let why = self.why().filter(|_| !self.waits_for_room);
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let problem = format!("{missing} for {}{why}", show_duration(limit));
         self.fail(cx, CliError::TimedOut { what: self.label.clone(), problem });
         self.handle.stop(STOP_LIMIT);
     }
@@ -171,7 +185,7 @@ impl Transfer {
         let checking = snapshot.phase == Phase::Checking;
         Row {
             name: self.label.clone(),
-            doing: self.doing(&snapshot).map(Into::into),
+            doing: self.shown(&snapshot),
             phase: match snapshot.phase {
                 Phase::Stopping | Phase::Stopped => None,
                 // That it is complete or seeds is told by a line of its own.
@@ -202,6 +216,7 @@ impl Transfer {
             "peers": stats.peers,
             "seeds": stats.seeds,
             "eta_s": row.eta().map(|eta| eta.as_secs()),
+            "why": self.why().map(|why| json!({"code": why.code(), "text": why.to_string()})),
         });
         self.emit(cx, "progress", details);
     }
@@ -332,15 +347,22 @@ impl Transfer {
                 cx.out.warn(format_args!("{label}: {what} came damaged, to be fetched again"));
                 self.emit(cx, "piece_failed", json!({"piece": piece, "blocks": blocks}));
             }
-            Event::TrackerReplied { url, peers, seeds, leechers, warning } => {
+            Event::TrackerReplied { url, peers, seeds, leechers, warning, external_ip } => {
                 if self.failing_trackers.remove(&*url) {
                     cx.out.note(format_args!("{}: tracker {} answers again", self.label, printable(&url)));
                 }
                 if let Some(warning) = &warning {
                     cx.out.warn(format_args!("tracker {}: {}", printable(&url), printable(warning)));
                 }
+                tracing::info!(
+                    "{}: tracker {} knows {}",
+                    self.label,
+                    printable(&url),
+                    plural(peers as u64, "peer")
+                );
                 let details = json!({
                     "url": &*url, "peers": peers, "seeds": seeds, "leechers": leechers, "warning": warning,
+                    "external_ip": external_ip,
                 });
                 self.emit(cx, "tracker", details);
             }
@@ -349,12 +371,12 @@ impl Transfer {
                     self.failing_trackers.contains(&*url) || self.failing_trackers.len() >= MAX_FAILING;
                 if !known {
                     self.failing_trackers.insert(url.to_string());
-                    let (url, message, wait) =
-                        (printable(&url), printable(&message), show_duration(retry_in));
-                    cx.out.warn(format_args!(
-                        "{}: tracker {url}: {message}; asked again in {wait}",
-                        self.label
-                    ));
+                    let (url, message) = (printable(&url), printable(&message));
+                    let again = match retry_in {
+                        wait if wait >= NEVER => "not asked again, as it wishes".into(),
+                        wait => format!("asked again in {}", show_duration(wait)),
+                    };
+                    cx.out.warn(format_args!("{}: tracker {url}: {message}; {again}", self.label));
                 }
                 let details = json!({"url": &*url, "error": message, "retry_in_s": retry_in.as_secs()});
                 self.emit(cx, "tracker", details);
@@ -387,6 +409,45 @@ impl Transfer {
         match first.and_then(|file| file.path.as_path().components().next()) {
             Some(top) => dir.join(top),
             None => self.dir.clone(),
+        }
+    }
+
+    /// Why it does not go faster, while it downloads.
+    fn why(&self) -> Option<Why> {
+        let snapshot = self.handle.snapshot.borrow();
+        let downloads =
+            matches!(snapshot.phase, Phase::FetchingInfo | Phase::Running) && self.failure.is_none();
+        let downloads = downloads && matches!(self.goal, Goal::Get);
+        downloads.then(|| why(&snapshot.stats, self.download_limit)).flatten()
+    }
+
+    /// Logs why it does not go faster, whenever that is something else than before.
+    pub(crate) fn log_why(&mut self) {
+        let why = self.why();
+        if why.map(Why::code) == self.last_why.map(Why::code) {
+            return;
+        }
+        self.last_why = why;
+        let Some(why) = why else { return };
+        let stats = self.handle.snapshot.borrow().stats;
+        let dialled = if stats.was_dialled { "" } else { "; nobody has dialled us: is the port open?" };
+        tracing::info!(
+            "{}: {why} ({} of {} known, {} of {} trackers fail){dialled}",
+            self.label,
+            plural(stats.peers as u64, "peer"),
+            stats.known_peers,
+            stats.failing_trackers,
+            stats.trackers
+        );
+    }
+
+    /// The same with the reason why it takes its time.
+    fn shown(&self, snapshot: &Snapshot) -> Option<Cow<'static, str>> {
+        let doing = self.doing(snapshot);
+        let plain = matches!(doing, None | Some("looking for metadata" | "looking for peers"));
+        match self.why().filter(|_| plain && !self.waits_for_room) {
+            Some(why) => Some(doing.map_or(why.to_string(), |doing| format!("{doing}: {why}")).into()),
+            None => doing.map(Into::into),
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) async fn watch(
                 hook_failed = true;
             }
             _ = redraw.tick() => {
+                transfers.iter_mut().for_each(Transfer::log_why);
                 board.show(&transfers.iter().map(Transfer::row).collect::<Vec<_>>());
                 if cx.out.is_json() && last_json.elapsed() >= JSON_INTERVAL {
                     last_json = Instant::now();

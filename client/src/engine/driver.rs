@@ -21,7 +21,7 @@ use super::handshake::{HandshakeFailure, Names, Shaken, dial};
 use super::net::Outside;
 use super::open::{Opened, Opener};
 use super::outbox::Overflow;
-use super::session::{Phase, Place, TorrentEvent, TorrentFailure};
+use super::session::{Found, Phase, Place, TorrentEvent, TorrentFailure};
 use super::storage::{Access, Storage, StorageError, StorageEvent};
 use super::task::Purpose;
 use crate::torrent::{Action, Config, Event, PeerKey, PeerSource, Start, Time, Torrent, TrackerId, Verdict};
@@ -46,6 +46,8 @@ pub(super) struct Inputs {
     pub(super) disk_events: mpsc::UnboundedReceiver<StorageEvent>,
     /// Connections that came in.
     pub(super) incoming: mpsc::Receiver<Shaken>,
+    /// Peers that were found otherwise than by the torrent's own doing.
+    pub(super) found: mpsc::Receiver<Found>,
     /// Within which time to stop. Closed: the handle was dropped.
     pub(super) stop: mpsc::Receiver<Duration>,
 }
@@ -144,6 +146,7 @@ impl Driver {
             stay: torrent.stay,
             sequential: torrent.sequential,
             super_seed: torrent.super_seed,
+            pex: shared.config.pex,
             ablation: torrent.ablation,
         };
         let names_open = torrent.info.is_none() && torrent.hashes.v2().is_none();
@@ -206,6 +209,9 @@ impl Driver {
                 Some(event) = inputs.disk_events.recv() => self.handle_storage(event),
                 Some(done) = self.tasks.join_next() => self.handle_done(done, &mut inputs.disk_events),
                 Some(shaken) = inputs.incoming.recv() => self.handle_shaken(shaken),
+                Some(Found { source, name, peers }) = inputs.found.recv() => {
+                    self.torrent.add_peers_of(self.now(), source, name, peers);
+                }
                 limit = inputs.stop.recv(), if !abandoned => {
                     abandoned = limit.is_none();
                     self.stop(Some(limit.unwrap_or(STOP_LIMIT)));
@@ -502,6 +508,9 @@ impl Driver {
         // The same torrent may be here twice, by one of its names each: one is enough.
         if let Err(taken) = self.place.learn(self.torrent.hashes()) {
             return self.fail(TorrentFailure::Twice(taken));
+        }
+        if info.is_private() {
+            self.place.set_private();
         }
         self.close_names(&info);
         match self.purpose {

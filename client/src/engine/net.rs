@@ -147,6 +147,19 @@ impl Outside {
         self.via.udp_socket(at)
     }
 
+    /// A UDP socket at a multicast group, where others on this machine may listen too.
+    ///
+    /// # Errors
+    /// As [`Self::tcp_listener`].
+    pub fn group_socket(&self, group: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.via.socket(group, Type::DGRAM, Protocol::UDP)?;
+        socket.set_reuse_address(true)?;
+        #[cfg(not(target_os = "linux"))]
+        socket.set_reuse_port(true)?;
+        socket.bind(&group.into())?;
+        UdpSocket::from_std(socket.into())
+    }
+
     /// The addresses of a name (or of an address, as text), with this port.
     ///
     /// # Errors

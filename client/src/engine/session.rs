@@ -17,10 +17,11 @@ use super::datagrams::{Datagrams, Receiving};
 use super::handshake::Shaken;
 use super::limit::Limiter;
 use super::listen::{self, Listening};
+use super::lsd;
 use super::net::{Outside, OutsideError, Via};
 use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
 use super::task::{self, Job, News, Purpose};
-use crate::torrent::{Ablation, Event, InfoFault, PeerStats, Stats, Stay};
+use crate::torrent::{Ablation, Event, InfoFault, PeerSource, PeerStats, Stats, Stay};
 
 /// What torrents share.
 #[derive(Clone, Debug)]
@@ -37,6 +38,10 @@ pub struct SessionConfig {
     pub memory: usize,
     /// Connections a torrent.
     pub max_peers: usize,
+    /// Exchange peers with peers (BEP 11).
+    pub pex: bool,
+    /// Look for peers on our own network (BEP 14).
+    pub lsd: bool,
     /// Where records are kept.
     pub state_dir: PathBuf,
 }
@@ -206,7 +211,8 @@ pub struct TorrentHandle {
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
-    listening: AbortHandle,
+    /// What goes on while it lives.
+    tasks: Vec<AbortHandle>,
     _receiving: Receiving,
 }
 
@@ -238,6 +244,19 @@ pub(super) struct Shared {
 struct Entry {
     hashes: InfoHashes,
     incoming: mpsc::Sender<Shaken>,
+    found: mpsc::Sender<Found>,
+    /// Peers come from its trackers only (BEP 27).
+    private: bool,
+}
+
+/// Peers that were found for one of the session's torrents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    /// How.
+    pub(super) source: PeerSource,
+    /// By which of the torrent's names.
+    pub(super) name: InfoHash,
+    pub(super) peers: Vec<SocketAddr>,
 }
 
 /// The least memory that a session can work with, in bytes: some of the longest blocks in either direction.
@@ -251,6 +270,9 @@ const MAX_HALF_OPEN: usize = 50;
 
 /// Connections that came in and wait for their torrent's driver, or for its data to be checked.
 const MAX_WAITING: usize = 32;
+
+/// Lists of peers that wait for their torrent's driver.
+const MAX_FOUND: usize = 32;
 
 impl Session {
     /// Listens.
@@ -283,8 +305,11 @@ impl Session {
         });
         let udp: Vec<_> = shared.datagrams.local_addrs().collect();
         tracing::debug!(port, ?udp, peer_id = %shared.peer_id, "listening");
-        let listening = tokio::spawn(listen::serve(tcp, Arc::clone(&shared))).abort_handle();
-        Ok(Self { shared, listening, _receiving: receiving })
+        let mut tasks = vec![tokio::spawn(listen::serve(tcp, Arc::clone(&shared))).abort_handle()];
+        if shared.config.lsd {
+            tasks.push(tokio::spawn(lsd::serve(Arc::clone(&shared))).abort_handle());
+        }
+        Ok(Self { shared, tasks, _receiving: receiving })
     }
 
     /// The port that it listens on.
@@ -319,9 +344,9 @@ impl Session {
         let (stop, stop_receiver) = mpsc::channel(4);
         let news = News { events, snapshot };
         match self.shared.register(hashes) {
-            Ok((place, incoming)) => {
-                let (shared, stop) = (Arc::clone(&self.shared), stop_receiver);
-                let job = Job { shared, torrent, purpose, seed: random_seed(), place, incoming, stop, news };
+            Ok(Registered { place, incoming, found }) => {
+                let (shared, stop, seed) = (Arc::clone(&self.shared), stop_receiver, random_seed());
+                let job = Job { shared, torrent, purpose, seed, place, incoming, found, stop, news };
                 tokio::spawn(task::run(job));
             }
             Err(taken) => news.over(Err(TorrentFailure::Twice(taken))),
@@ -333,7 +358,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.listening.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -350,11 +375,29 @@ impl Shared {
     ///
     /// # Errors
     /// The name by which they arrive elsewhere.
-    fn register(self: &Arc<Self>, hashes: InfoHashes) -> Result<(Place, mpsc::Receiver<Shaken>), InfoHash> {
-        let (incoming, receiver) = mpsc::channel(MAX_WAITING);
-        let mut place = Place { shared: Arc::clone(self), names: Vec::new(), incoming };
+    fn register(self: &Arc<Self>, hashes: InfoHashes) -> Result<Registered, InfoHash> {
+        let (incoming, incoming_receiver) = mpsc::channel(MAX_WAITING);
+        let (found, found_receiver) = mpsc::channel(MAX_FOUND);
+        let shared = Arc::clone(self);
+        let mut place = Place { shared, names: Vec::new(), incoming, found, private: false };
         place.learn(hashes)?;
-        Ok((place, receiver))
+        Ok(Registered { place, incoming: incoming_receiver, found: found_receiver })
+    }
+
+    /// Hands peers that were found to their torrent, if it is here.
+    pub(super) fn found(&self, found: Found) {
+        let torrents = self.torrents();
+        // One that has not yet looked at the last ones has enough of them.
+        if let Some(entry) = torrents.get(&found.name).filter(|entry| !entry.private) {
+            let _ = entry.found.try_send(found);
+        }
+    }
+
+    /// The names of the torrents that may be announced on our own network.
+    pub(super) fn lsd_torrents(&self) -> Vec<InfoHash> {
+        let torrents = self.torrents();
+        let public = torrents.iter().filter(|(_, entry)| !entry.private);
+        public.map(|(name, _)| *name).collect()
     }
 
     /// All names of the torrent of this session that waits for peers by this one.
@@ -375,12 +418,22 @@ impl Shared {
     }
 }
 
+/// A torrent that has a place, and what comes to it there.
+#[derive(Debug)]
+struct Registered {
+    place: Place,
+    incoming: mpsc::Receiver<Shaken>,
+    found: mpsc::Receiver<Found>,
+}
+
 /// A torrent's place in its session, free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     shared: Arc<Shared>,
     names: Vec<InfoHash>,
     incoming: mpsc::Sender<Shaken>,
+    found: mpsc::Sender<Found>,
+    private: bool,
 }
 
 impl Place {
@@ -402,9 +455,21 @@ impl Place {
             torrents.remove(&name);
         }
         for &name in &self.names {
-            torrents.insert(name, Entry { hashes, incoming: self.incoming.clone() });
+            let (incoming, found) = (self.incoming.clone(), self.found.clone());
+            torrents.insert(name, Entry { hashes, incoming, found, private: self.private });
         }
         Ok(())
+    }
+
+    /// Nobody is told of it but its trackers from here on (BEP 27).
+    pub(super) fn set_private(&mut self) {
+        self.private = true;
+        let mut torrents = self.shared.torrents();
+        for name in &self.names {
+            if let Some(entry) = torrents.get_mut(name) {
+                entry.private = true;
+            }
+        }
     }
 }
 
@@ -458,15 +523,26 @@ mod tests {
             download_limit: None,
             memory: 0,
             max_peers: 1,
+            pex: false,
+            lsd: false,
             state_dir: state.path().to_owned(),
         };
         let session = Session::start(config).await.unwrap();
         let (v1, v2) = (InfoHash([1; 20]), InfoHashV2([2; 32]));
-        let (mut place, _incoming) = session.shared.register(v1.into()).unwrap();
+        let mut registered = session.shared.register(v1.into()).unwrap();
+        let place = &mut registered.place;
         place.learn(v2.into()).unwrap();
         assert_eq!(session.shared.hashes_of(&v1), None);
         assert_eq!(session.shared.hashes_of(&v2.truncated()), Some(v2.into()));
-        drop(place);
+        let found = |peers| Found { source: PeerSource::Lsd, name: v2.truncated(), peers };
+        session.shared.found(found(vec![([192, 0, 2, 1], 1).into()]));
+        assert_eq!(session.shared.lsd_torrents(), [v2.truncated()]);
+        place.set_private();
+        assert_eq!(session.shared.lsd_torrents(), []);
+        session.shared.found(found(vec![]));
+        assert_eq!(registered.found.try_recv(), Ok(found(vec![([192, 0, 2, 1], 1).into()])));
+        assert!(registered.found.try_recv().is_err());
+        drop(registered);
         let places = [v1.into(), v2.into()].map(|hashes| session.shared.register(hashes));
         assert!(places.iter().all(Result::is_ok));
         drop(places);

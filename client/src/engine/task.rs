@@ -10,7 +10,7 @@ use torrent_format::Info;
 use super::driver::{Driver, Inputs, STOP_LIMIT};
 use super::handshake::Shaken;
 use super::open::{Opened, Opener};
-use super::session::{AddTorrent, Phase, Place, Shared, Snapshot, TorrentEvent, TorrentFailure};
+use super::session::{AddTorrent, Found, Phase, Place, Shared, Snapshot, TorrentEvent, TorrentFailure};
 use super::storage::Access;
 
 /// News of peers that may wait for the driver. Blocks among them hold memory of the pool, so this is no second limit on bytes, only
@@ -27,6 +27,7 @@ pub(super) struct Job {
     pub(super) seed: u64,
     pub(super) place: Place,
     pub(super) incoming: mpsc::Receiver<Shaken>,
+    pub(super) found: mpsc::Receiver<Found>,
     /// Within which time to stop. Closed: the handle was dropped.
     pub(super) stop: mpsc::Receiver<Duration>,
     pub(super) news: News,
@@ -65,13 +66,16 @@ impl News {
 
 /// A torrent from its beginning to its end.
 pub(super) async fn run(job: Job) {
-    let Job { shared, torrent, purpose, seed, place, incoming, mut stop, news } = job;
+    let Job { shared, torrent, purpose, seed, mut place, incoming, found, mut stop, news } = job;
+    if torrent.info.as_ref().is_some_and(Info::is_private) {
+        place.set_private();
+    }
     let (disk_sender, disk_events) = mpsc::unbounded_channel();
     let opener = Opener::new(torrent, shared, disk_sender, news.clone());
     match begin(&opener, purpose, &mut stop).await {
         Ok(Begun::Ready(opened)) => {
             let (peer_sender, peer_events) = mpsc::channel(MAX_PEER_EVENTS);
-            let inputs = Inputs { peer_events, disk_events, incoming, stop };
+            let inputs = Inputs { peer_events, disk_events, incoming, found, stop };
             let opened = opened.map(|opened| *opened);
             Driver::new(opener, purpose, place, opened, seed, peer_sender).run(inputs).await;
         }

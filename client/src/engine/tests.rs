@@ -43,6 +43,8 @@ fn config(state: &Path, ip: IpAddr) -> SessionConfig {
         download_limit: None,
         memory: 16 * 1024 * 1024,
         max_peers: 50,
+        pex: false,
+        lsd: false,
         state_dir: state.to_owned(),
     }
 }

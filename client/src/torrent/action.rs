@@ -1,6 +1,6 @@
 //! What goes into a [`Torrent`](super::Torrent) beside messages, and what comes out of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,25 @@ pub enum PeerSource {
         /// The tracker itself is at a loopback or private address, so such peers are a normal answer.
         local: bool,
     },
+    /// The peer itself, by multicast on our own network (BEP 14).
+    Lsd,
+    /// Another peer (BEP 11).
+    Pex {
+        /// That one's own address: it may name others that are as near to us as itself.
+        from: IpAddr,
+    },
+}
+
+impl PeerSource {
+    /// Whether the address comes from whoever likes to send one, rather than from the user or from a tracker that he trusts.
+    pub fn is_hearsay(self) -> bool {
+        matches!(self, Self::Pex { .. })
+    }
+
+    /// Whether a private torrent may have it (BEP 27).
+    pub fn is_private(self) -> bool {
+        matches!(self, Self::Given | Self::Tracker { .. })
+    }
 }
 
 /// Something for the owner to do.
@@ -157,6 +176,9 @@ pub enum Reason {
     /// To be connected again by the v2 name, since hash messages are exchanged on such a connection only.
     #[error("to connect by the v2 info hash")]
     Upgrade,
+    /// It was found by other means than the trackers of a torrent that turns out to be private.
+    #[error("the torrent is private: peers come from its trackers only")]
+    Private,
     /// We are leaving.
     #[error("stopping")]
     Stopping,
@@ -200,6 +222,9 @@ pub enum Misbehaviour {
     #[error("hashes that prove nothing")]
     BadHashes,
 }
+
+/// "Never" (BEP 31), as a time: longer than a torrent runs, short enough to be added to any moment.
+pub const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Why an announce failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -271,6 +296,8 @@ pub enum Event {
         leechers: Option<u32>,
         /// For the user.
         warning: Option<String>,
+        /// Where it sees us (BEP 24).
+        external_ip: Option<IpAddr>,
     },
     /// A tracker failed.
     TrackerFailed {

@@ -1,5 +1,9 @@
 //! When to tell which tracker what: tiers (BEP 12), events and intervals (BEP 3), back-off. A hybrid torrent is two swarms to its trackers,
-//! so each has an [`Announcer`] of its own; [`Announcers`] holds them.
+//! so each has [`Announcer`]s of its own; [`Announcers`] holds them.
+//!
+//! BEP 12 asks one tracker at a time, and the next only if that fails. Where every tier is of one tracker, nobody has said which of them
+//! belong together, as in every magnet: those are dealt out to several announcers, each of which goes through its own share like that. So
+//! a list of which half is dead costs no time, and who is known to one tracker only is found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,11 +42,20 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 /// Peers that we ask for.
 const NUMWANT: u32 = 50;
 
+/// Trackers of one swarm that are told at a time, where the tiers say nothing of their order.
+const AT_ONCE: usize = 8;
+
 #[derive(Debug)]
 struct Tracker {
+    id: TrackerId,
     url: Arc<str>,
+    /// It wants nothing before, not even news (BEP 31).
+    resting_until: Time,
+    /// It wants no announce without news before (`min interval`).
+    not_before: Time,
     /// It knows of us, so it must hear `stopped`.
     knows_us: bool,
+    is_failing: bool,
     heard_completed: bool,
     tracker_id: Option<Vec<u8>>,
 }
@@ -74,14 +87,17 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Announcers {
     tiers: Vec<Vec<String>>,
+    /// BEP 12 to the letter: one tracker at a time.
+    one_at_a_time: bool,
     of_swarms: Vec<Announcer>,
     /// The download finished in this run: a swarm that is joined later hears of it too.
     completed: bool,
 }
 
 impl Announcers {
-    pub(super) fn new(tiers: Vec<Vec<String>>) -> Self {
-        Self { tiers, of_swarms: Vec::new(), completed: false }
+    /// `one_at_a_time`: the torrent is private (BEP 27), so that each tracker has a swarm of its own.
+    pub(super) fn new(tiers: Vec<Vec<String>>, one_at_a_time: bool) -> Self {
+        Self { tiers, one_at_a_time, of_swarms: Vec::new(), completed: false }
     }
 
     /// Announces in this swarm too, from `now` on, if it does not yet.
@@ -89,21 +105,38 @@ impl Announcers {
         if self.of_swarms.iter().any(|announcer| announcer.swarm == swarm) {
             return;
         }
-        let mut announcer = Announcer::new(&self.tiers, swarm, info_hash, seed);
-        if let State::Waiting(due) = &mut announcer.state {
-            *due = now;
+        let mut seeds = fastrand::Rng::with_seed(seed);
+        for share in deal(numbered(&self.tiers), self.one_at_a_time) {
+            let mut announcer = Announcer::new(share, swarm, info_hash, seeds.u64(..));
+            if let State::Waiting(due) = &mut announcer.state {
+                *due = now;
+            }
+            announcer.completed = self.completed;
+            self.of_swarms.push(announcer);
         }
-        announcer.completed = self.completed;
-        self.of_swarms.push(announcer);
     }
 
     pub(super) fn url(&self, tracker: TrackerId) -> Option<&Arc<str>> {
-        let of_swarm = self.of_swarms.iter().find(|announcer| announcer.swarm == tracker.swarm)?;
-        of_swarm.trackers.get(tracker.number as usize).map(|tracker| &tracker.url)
+        self.of_swarms.iter().find_map(|announcer| announcer.tracker(tracker)).map(|tracker| &tracker.url)
+    }
+
+    fn announcer_of(&mut self, tracker: TrackerId) -> Option<&mut Announcer> {
+        self.of_swarms.iter_mut().find(|announcer| announcer.tracker(tracker).is_some())
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
         self.of_swarms.iter().filter_map(Announcer::next_due).min()
+    }
+
+    /// How many trackers there are, each counted once a swarm.
+    pub(super) fn count(&self) -> usize {
+        self.of_swarms.iter().map(|announcer| announcer.trackers.len()).sum()
+    }
+
+    /// Those that failed when they were asked last.
+    pub(super) fn count_failing(&self) -> usize {
+        let trackers = self.of_swarms.iter().flat_map(|announcer| &announcer.trackers);
+        trackers.filter(|tracker| tracker.is_failing).count()
     }
 
     /// What is to be said now. Ask until there is nothing.
@@ -137,16 +170,49 @@ impl Announcers {
         tracker: TrackerId,
         failure: &AnnounceFailure,
     ) -> (Option<Announcement>, Duration) {
-        let of_swarm = self.of_swarms.iter_mut().find(|announcer| announcer.swarm == tracker.swarm);
-        of_swarm.map_or((None, Duration::ZERO), |announcer| announcer.failed(now, tracker, failure))
+        let announcer = self.announcer_of(tracker);
+        announcer.map_or((None, Duration::ZERO), |announcer| announcer.failed(now, tracker, failure))
     }
 
     pub(super) fn succeeded(&mut self, now: Time, tracker: TrackerId, reply: &AnnounceReply) {
-        let of_swarm = self.of_swarms.iter_mut().find(|announcer| announcer.swarm == tracker.swarm);
-        if let Some(announcer) = of_swarm {
+        if let Some(announcer) = self.announcer_of(tracker) {
             announcer.succeeded(now, tracker, reply);
         }
     }
+}
+
+/// Trackers in tiers, each with its number.
+type Tiers = Vec<Vec<(u32, Arc<str>)>>;
+
+/// Each URL once, at its first place.
+fn numbered(tiers: &[Vec<String>]) -> Tiers {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut numbered = Vec::new();
+    for tier in tiers {
+        let mut new = Vec::new();
+        for url in tier {
+            if !seen.contains(&url.as_str()) {
+                new.push((seen.len() as u32, Arc::from(url.as_str())));
+                seen.push(url);
+            }
+        }
+        if !new.is_empty() {
+            numbered.push(new);
+        }
+    }
+    numbered
+}
+
+/// A share of the trackers for each announcer.
+fn deal(tiers: Tiers, one_at_a_time: bool) -> Vec<Tiers> {
+    if one_at_a_time || tiers.iter().any(|tier| tier.len() > 1) {
+        return vec![tiers];
+    }
+    let mut shares = vec![Vec::new(); tiers.len().min(AT_ONCE)];
+    for (number, tier) in tiers.into_iter().enumerate() {
+        shares[number % AT_ONCE].push(tier);
+    }
+    shares
 }
 
 #[derive(Debug)]
@@ -160,31 +226,34 @@ struct Announcer {
     failed_rounds: u32,
     /// The download finished in this run, so trackers are to hear `completed`.
     completed: bool,
-    /// When the tracker allows us to come back, at the earliest.
-    not_before: Time,
-    last_success: Option<Time>,
+    /// Who answered last, and when.
+    last_success: Option<(TrackerId, Time)>,
     rng: fastrand::Rng,
 }
 
 impl Announcer {
-    fn new(tiers: &[Vec<String>], swarm: Swarm, info_hash: InfoHash, seed: u64) -> Self {
+    fn new(tiers: Tiers, swarm: Swarm, info_hash: InfoHash, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut trackers: Vec<Tracker> = Vec::new();
         let mut order = Vec::new();
         for tier in tiers {
             let mut ids = Vec::new();
-            for url in tier {
-                if trackers.iter().any(|tracker| *tracker.url == **url) {
-                    continue;
-                }
-                ids.push(TrackerId { swarm, number: trackers.len() as u32 });
-                let url = Arc::from(url.as_str());
-                trackers.push(Tracker { url, knows_us: false, heard_completed: false, tracker_id: None });
+            for (number, url) in tier {
+                let id = TrackerId { swarm, number };
+                ids.push(id);
+                trackers.push(Tracker {
+                    id,
+                    url,
+                    resting_until: Time::default(),
+                    not_before: Time::default(),
+                    knows_us: false,
+                    is_failing: false,
+                    heard_completed: false,
+                    tracker_id: None,
+                });
             }
             rng.shuffle(&mut ids);
-            if !ids.is_empty() {
-                order.push(ids);
-            }
+            order.push(ids);
         }
         let state = if trackers.is_empty() { State::Silent } else { State::Waiting(Time::default()) };
         Self {
@@ -195,10 +264,17 @@ impl Announcer {
             state,
             failed_rounds: 0,
             completed: false,
-            not_before: Time::default(),
             last_success: None,
             rng,
         }
+    }
+
+    fn tracker(&self, id: TrackerId) -> Option<&Tracker> {
+        self.trackers.iter().find(|tracker| tracker.id == id)
+    }
+
+    fn tracker_mut(&mut self, id: TrackerId) -> Option<&mut Tracker> {
+        self.trackers.iter_mut().find(|tracker| tracker.id == id)
     }
 
     fn next_due(&self) -> Option<Time> {
@@ -210,7 +286,35 @@ impl Announcer {
 
     /// What is to be said now, if anything is due.
     fn poll(&mut self, now: Time) -> Option<Announcement> {
-        matches!(self.state, State::Waiting(due) if due <= now).then(|| self.ask(0)).flatten()
+        if !matches!(self.state, State::Waiting(due) if due <= now) {
+            return None;
+        }
+        let next = self.ask(now, 0);
+        if next.is_none() {
+            self.state = State::Waiting(self.earliest());
+        }
+        next
+    }
+
+    /// When the first of its trackers wants to hear from us again.
+    fn earliest(&self) -> Time {
+        self.trackers.iter().map(|tracker| self.welcome(tracker)).min().unwrap_or_default()
+    }
+
+    /// When this tracker wants to hear from us again.
+    fn welcome(&self, tracker: &Tracker) -> Time {
+        match self.event_for(tracker) {
+            AnnounceEvent::Regular => tracker.resting_until.max(tracker.not_before),
+            _ => tracker.resting_until,
+        }
+    }
+
+    fn event_for(&self, tracker: &Tracker) -> AnnounceEvent {
+        match tracker {
+            Tracker { knows_us: false, .. } => AnnounceEvent::Started,
+            Tracker { heard_completed: false, .. } if self.completed => AnnounceEvent::Completed,
+            _ => AnnounceEvent::Regular,
+        }
     }
 
     /// The last wanted piece has arrived: tell the tracker now.
@@ -223,8 +327,10 @@ impl Announcer {
 
     /// There is nobody to talk to: ask sooner than the interval says, but no sooner than the tracker allows.
     fn lonely(&mut self) {
-        if let (State::Waiting(due), Some(last)) = (&mut self.state, self.last_success) {
-            *due = (*due).min((last + LONELY_INTERVAL).max(self.not_before));
+        let Some((tracker, last)) = self.last_success else { return };
+        let allowed = self.tracker(tracker).map_or(last, |tracker| tracker.not_before);
+        if let State::Waiting(due) = &mut self.state {
+            *due = (*due).min((last + LONELY_INTERVAL).max(allowed));
         }
     }
 
@@ -241,17 +347,17 @@ impl Announcer {
         };
         let mut last_words = Vec::new();
         let mut goodbyes = 0;
-        for (number, tracker) in (0..).zip(&self.trackers) {
-            let id = TrackerId { swarm: self.swarm, number };
+        for tracker in &self.trackers {
+            let id = tracker.id;
             let is_asked = asked.is_some_and(|(asked, _)| asked == id);
             if !tracker.knows_us && !is_asked {
                 continue;
             }
             let told = tracker.heard_completed || asked == Some((id, AnnounceEvent::Completed));
             if self.completed && tracker.knows_us && !told {
-                last_words.push(self.announcement(id, AnnounceEvent::Completed, 0));
+                last_words.push(self.announcement(tracker, AnnounceEvent::Completed, 0));
             }
-            last_words.push(self.announcement(id, AnnounceEvent::Stopped, 0));
+            last_words.push(self.announcement(tracker, AnnounceEvent::Stopped, 0));
             goodbyes += 1;
         }
         self.state = State::Stopping(goodbyes);
@@ -277,13 +383,24 @@ impl Announcer {
             State::Asking { tracker: asked, position, .. } if *asked == tracker => *position,
             _ => return (None, Duration::ZERO),
         };
+        if let Some(tracker) = self.tracker_mut(tracker) {
+            tracker.is_failing = true;
+        }
         let doubled = FIRST_WAIT * (1 << self.failed_rounds.min(10));
         let jitter = Duration::from_millis(self.rng.u64(0..3_000));
-        let wait = failure.retry_after.unwrap_or(doubled).clamp(FIRST_WAIT, LONGEST_WAIT) + jitter;
-        let next = self.ask(position + 1);
+        let mut wait = doubled.min(LONGEST_WAIT) + jitter;
+        if let Some(asked_for) = failure.retry_after {
+            let rest = asked_for.max(FIRST_WAIT) + jitter;
+            if let Some(tracker) = self.tracker_mut(tracker) {
+                tracker.resting_until = now + rest;
+            }
+            wait = rest;
+        }
+        let next = self.ask(now, position + 1);
         if next.is_none() {
             self.failed_rounds += 1;
-            self.state = State::Waiting(now + wait);
+            let again = now + doubled.min(LONGEST_WAIT) + jitter;
+            self.state = State::Waiting(again.max(self.earliest()));
         }
         (next, wait)
     }
@@ -298,48 +415,47 @@ impl Announcer {
             State::Asking { tracker: asked, event, .. } if *asked == tracker => *event,
             _ => return,
         };
-        let entry = &mut self.trackers[tracker.number as usize];
+        let interval = reply.interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+        let minimum = reply.min_interval.unwrap_or(SHORTEST_INTERVAL).min(interval);
+        let completed = self.completed;
+        let Some(entry) = self.tracker_mut(tracker) else { return };
         entry.knows_us = true;
+        entry.is_failing = false;
         entry.heard_completed |= event == AnnounceEvent::Completed;
+        entry.not_before = now + minimum;
         if reply.tracker_id.is_some() {
             entry.tracker_id.clone_from(&reply.tracker_id);
         }
+        let owes_completed = completed && !entry.heard_completed;
         for tier in &mut self.tiers {
             if let Some(at) = tier.iter().position(|&id| id == tracker) {
                 tier[..=at].rotate_right(1);
             }
         }
-        let interval = reply.interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
-        let minimum = reply.min_interval.unwrap_or(SHORTEST_INTERVAL).min(interval);
         self.failed_rounds = 0;
-        self.last_success = Some(now);
-        self.not_before = now + minimum;
-        let owes_completed = self.completed && !self.trackers[tracker.number as usize].heard_completed;
+        self.last_success = Some((tracker, now));
         self.state = State::Waiting(if owes_completed { now } else { now + interval });
     }
 
-    /// Asks the tracker at this position of the round's order.
-    fn ask(&mut self, position: usize) -> Option<Announcement> {
-        let tracker = *self.tiers.iter().flatten().nth(position)?;
-        let known = &self.trackers[tracker.number as usize];
-        let event = match known {
-            Tracker { knows_us: false, .. } => AnnounceEvent::Started,
-            Tracker { heard_completed: false, .. } if self.completed => AnnounceEvent::Completed,
-            _ => AnnounceEvent::Regular,
-        };
-        self.state = State::Asking { tracker, position, event };
-        Some(self.announcement(tracker, event, NUMWANT))
+    /// Asks the first tracker from this position of the round's order on that wants to be asked.
+    fn ask(&mut self, now: Time, position: usize) -> Option<Announcement> {
+        let order = self.tiers.iter().flatten().enumerate().skip(position);
+        let mut known = order.filter_map(|(position, &id)| Some((position, self.tracker(id)?)));
+        let (position, tracker) = known.find(|(_, tracker)| self.welcome(tracker) <= now)?;
+        let event = self.event_for(tracker);
+        let announcement = self.announcement(tracker, event, NUMWANT);
+        self.state = State::Asking { tracker: announcement.tracker, position, event };
+        Some(announcement)
     }
 
-    fn announcement(&self, tracker: TrackerId, event: AnnounceEvent, numwant: u32) -> Announcement {
-        let known = &self.trackers[tracker.number as usize];
+    fn announcement(&self, tracker: &Tracker, event: AnnounceEvent, numwant: u32) -> Announcement {
         Announcement {
-            tracker,
+            tracker: tracker.id,
             info_hash: self.info_hash,
-            url: Arc::clone(&known.url),
+            url: Arc::clone(&tracker.url),
             event,
             numwant,
-            tracker_id: known.tracker_id.clone(),
+            tracker_id: tracker.tracker_id.clone(),
         }
     }
 }
@@ -351,7 +467,7 @@ mod tests {
     fn announcer(tiers: &[&[&str]]) -> Announcer {
         let tiers: Vec<Vec<String>> =
             tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
-        Announcer::new(&tiers, Swarm::V1, InfoHash([1; 20]), 1)
+        Announcer::new(numbered(&tiers), Swarm::V1, InfoHash([1; 20]), 1)
     }
 
     const FIRST: TrackerId = TrackerId { swarm: Swarm::V1, number: 0 };
@@ -505,9 +621,91 @@ mod tests {
         assert_eq!(announcer(&[&["a", "a"], &["a"]]).trackers.len(), 1);
     }
 
+    /// Which are told at once, by their URLs.
+    fn told_at_once(tiers: &[&[&str]], one_at_a_time: bool) -> Vec<String> {
+        let tiers = tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
+        let mut announcers = Announcers::new(tiers, one_at_a_time);
+        announcers.join(at(0), Swarm::V1, InfoHash([1; 20]), 1);
+        std::iter::from_fn(|| announcers.poll(at(0))).map(|a| a.url.to_string()).collect()
+    }
+
+    #[test]
+    fn tiers_of_one_each_are_told_at_once_and_others_as_bep_12_says() {
+        assert_eq!(told_at_once(&[&["a"], &["b"], &["a"], &["c"]], false), ["a", "b", "c"]);
+        assert_eq!(told_at_once(&[&["a"], &["b"], &["c"]], true), ["a"], "private");
+        assert_eq!(told_at_once(&[&["a"], &["b", "c"]], false), ["a"]);
+        let many: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        let many: Vec<[&str; 1]> = many.iter().map(|url| [url.as_str()]).collect();
+        let many: Vec<&[&str]> = many.iter().map(<[&str; 1]>::as_slice).collect();
+        assert_eq!(told_at_once(&many, false), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    }
+
+    #[test]
+    fn of_many_that_are_told_at_once_each_failure_is_made_up_for_by_one_of_its_own_share() {
+        let tiers = (0..AT_ONCE + 2).map(|number| vec![number.to_string()]).collect();
+        let mut announcers = Announcers::new(tiers, false);
+        announcers.join(at(0), Swarm::V1, InfoHash([1; 20]), 1);
+        let asked: Vec<_> = std::iter::from_fn(|| announcers.poll(at(0))).collect();
+        let next = announcers.failed(at(0), asked[1].tracker, &failure()).0.unwrap();
+        assert_eq!(*next.url, *(AT_ONCE + 1).to_string());
+        assert_eq!(announcers.failed(at(0), asked[2].tracker, &failure()).0, None);
+        announcers.succeeded(at(0), asked[0].tracker, &reply(1_800));
+        announcers.succeeded(at(0), next.tracker, &reply(1_800));
+        let goodbyes: Vec<_> = announcers.stop().into_iter().map(|a| a.url.to_string()).collect();
+        assert_eq!(goodbyes, ["0", "9", "3", "4", "5", "6", "7"], "also those that are being asked");
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_is_though_others_of_its_tier_are_asked_meanwhile() {
+        let mut announcer = announcer(&[&["a"], &["b"]]);
+        let a = announcer.poll(at(0)).unwrap();
+        let wish = AnnounceFailure { retry_after: Some(Duration::from_secs(3_600)), ..failure() };
+        let b = announcer.failed(at(0), a.tracker, &wish).0.unwrap();
+        announcer.failed(at(0), b.tracker, &failure());
+        let mut now = at(0);
+        for _ in 0..6 {
+            now = announcer.next_due().unwrap();
+            assert_eq!(said(announcer.poll(now)), said_to("b", AnnounceEvent::Started));
+            assert_eq!(announcer.failed(now, b.tracker, &failure()).0, None);
+        }
+        assert!(now < at(3_600));
+        let never = AnnounceFailure { retry_after: Some(super::super::action::NEVER), ..failure() };
+        announcer.poll(announcer.next_due().unwrap());
+        announcer.failed(at(2_000), b.tracker, &never);
+        let due = announcer.next_due().unwrap();
+        assert!(due >= at(3_600), "{due:?}");
+        assert_eq!(said(announcer.poll(due)), said_to("a", AnnounceEvent::Started));
+    }
+
+    #[test]
+    fn min_interval_holds_for_announces_without_news_only() {
+        let mut announcer = announcer(&[&["a"], &["b"]]);
+        let a = announcer.poll(at(0)).unwrap();
+        let b = announcer.failed(at(0), a.tracker, &failure()).0.unwrap();
+        let patient = AnnounceReply { min_interval: Some(Duration::from_secs(1_000)), ..reply(1_000) };
+        announcer.succeeded(at(0), b.tracker, &patient);
+        announcer.completed(at(10));
+        assert_eq!(said(announcer.poll(at(10))), said_to("a", AnnounceEvent::Started));
+        let news = announcer.failed(at(10), a.tracker, &failure()).0;
+        assert_eq!(said(news), said_to("b", AnnounceEvent::Completed), "news go out before that");
+        announcer.succeeded(at(10), b.tracker, &patient);
+        announcer.lonely();
+        assert_eq!(announcer.next_due(), Some(at(1_010)));
+    }
+
+    #[test]
+    fn what_a_tracker_calls_us_goes_back_to_it() {
+        let mut announcer = announcer(&[&["a"]]);
+        announcer.poll(at(0));
+        announcer.succeeded(at(0), FIRST, &AnnounceReply { tracker_id: Some(b"x".to_vec()), ..reply(60) });
+        assert_eq!(announcer.poll(at(60)).unwrap().tracker_id.as_deref(), Some(&b"x"[..]));
+        announcer.succeeded(at(60), FIRST, &reply(60));
+        assert_eq!(announcer.stop()[0].tracker_id.as_deref(), Some(&b"x"[..]), "it stays if none comes");
+    }
+
     #[test]
     fn a_hybrid_tells_each_tracker_of_both_swarms_and_one_that_is_joined_later_hears_of_completion() {
-        let mut announcers = Announcers::new(vec![vec!["a".into()]]);
+        let mut announcers = Announcers::new(vec![vec!["a".into()]], false);
         let said = |announcers: &mut Announcers, now| {
             let said = std::iter::from_fn(|| announcers.poll(now));
             said.map(|a| (a.tracker, a.info_hash, a.event)).collect::<Vec<_>>()

@@ -1,6 +1,6 @@
 //! Whom to dial: addresses that were heard of, how often they failed, and when they may be tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,6 +9,18 @@ use super::action::{PeerSource, Swarm};
 
 /// Addresses that are remembered; beyond it, new ones are dropped while every old one is of use.
 const MAX_CANDIDATES: usize = 2_000;
+
+/// Places in the list that hearsay may take.
+const MAX_HEARSAY: usize = MAX_CANDIDATES / 2;
+
+/// Of so many dials one at least goes to an address that is no hearsay, if there is one to be dialled.
+const HEARSAY_IN_A_ROW: u32 = 2;
+
+/// Time between two dials to one public IP, whatever the ports.
+const ADDRESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Addresses of our own that are remembered.
+const MAX_OWN: usize = 16;
 
 /// Addresses that one public IP may have in the list: a tracker that names one victim with many ports gets little out of us.
 const MAX_PER_ADDRESS: usize = 4;
@@ -24,6 +36,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 
 /// Failures in a row after which an address that the user did not name is forgotten.
 const MAX_FAILURES: u32 = 8;
+
+/// The same for hearsay, of which there is more where it came from.
+const MAX_HEARSAY_FAILURES: u32 = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -51,12 +66,18 @@ struct Candidate {
     failures: u32,
     ready: Time,
     state: State,
+    /// When it was dialled last.
+    dialled: Option<Time>,
 }
 
 #[derive(Debug)]
 pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     half_open: usize,
+    /// Dials to hearsay since the last to something better.
+    hearsay_in_a_row: u32,
+    /// Where we are ourselves, as others see it.
+    own: BTreeSet<SocketAddr>,
     rng: fastrand::Rng,
 }
 
@@ -68,8 +89,17 @@ pub(super) fn is_local(ip: IpAddr) -> bool {
     }
 }
 
+/// How far away an address is: this machine, its own network, the rest.
+fn distance(ip: IpAddr) -> u8 {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => 0,
+        ip if is_local(ip) => 1,
+        _ => 2,
+    }
+}
+
 /// The one place that says whether an address from this source may be dialled. A public tracker must not send us into our own
-/// network; one that lives there may.
+/// network; one that lives there may. No peer names one that is nearer to us than itself.
 pub(super) fn may_dial(source: PeerSource, addr: SocketAddr) -> bool {
     let ip = addr.ip();
     let broadcast = match ip {
@@ -82,21 +112,32 @@ pub(super) fn may_dial(source: PeerSource, addr: SocketAddr) -> bool {
     match source {
         PeerSource::Given | PeerSource::Tracker { local: true } => true,
         PeerSource::Tracker { local: false } => !is_local(ip),
+        // It is the sender's own, and multicast does not leave our network.
+        PeerSource::Lsd => true,
+        PeerSource::Pex { from } => distance(ip) >= distance(from),
     }
 }
 
 impl Candidates {
     pub(super) fn new(seed: u64) -> Self {
-        Self { known: BTreeMap::new(), half_open: 0, rng: fastrand::Rng::with_seed(seed) }
+        Self {
+            known: BTreeMap::new(),
+            half_open: 0,
+            hearsay_in_a_row: 0,
+            own: BTreeSet::new(),
+            rng: fastrand::Rng::with_seed(seed),
+        }
     }
 
     /// An address was heard of, in this swarm if that was said.
     pub(super) fn add(&mut self, now: Time, source: PeerSource, swarm: Option<Swarm>, addr: SocketAddr) {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        if !may_dial(source, addr) {
+        if !may_dial(source, addr) || self.own.contains(&addr) {
             return;
         }
         if let Some(known) = self.known.get_mut(&addr) {
+            // The best that is said of it counts.
+            known.source = known.source.min(source);
             // Who is in both speaks v2, which can do more.
             if let Some(swarm) = swarm
                 && known.swarm != Membership::In(Swarm::V2)
@@ -105,15 +146,16 @@ impl Candidates {
             }
             return;
         }
-        let crowded = !is_local(addr.ip()) && {
-            let (from, to) = (SocketAddr::new(addr.ip(), 0), SocketAddr::new(addr.ip(), u16::MAX));
-            self.known.range(from..=to).count() >= MAX_PER_ADDRESS
-        };
-        if crowded || (self.known.len() >= MAX_CANDIDATES && !self.forget_worst()) {
+        let crowded = !is_local(addr.ip()) && self.at_ip(addr.ip()).count() >= MAX_PER_ADDRESS;
+        if crowded || !self.make_room(source) {
             return;
         }
+        let dialled = self.at_ip(addr.ip()).filter_map(|(_, other)| other.dialled).max();
+        let pause = dialled.filter(|_| !is_local(addr.ip())).map(|at| at + ADDRESS_PAUSE);
+        let ready = pause.map_or(now, |until| until.max(now));
         let swarm = swarm.map_or(Membership::Unknown { next: None }, Membership::In);
-        self.known.insert(addr, Candidate { source, swarm, failures: 0, ready: now, state: State::Idle });
+        let new = Candidate { source, swarm, failures: 0, ready, state: State::Idle, dialled: None };
+        self.known.insert(addr, new);
     }
 
     /// The next address to dial, if one is ready, and in which swarm; `None`: in the torrent's first. It counts as half open until it is
@@ -122,22 +164,74 @@ impl Candidates {
         if self.half_open >= MAX_HALF_OPEN {
             return None;
         }
-        let ready = |candidate: &Candidate| candidate.state == State::Idle && candidate.ready <= now;
-        let fewest = self.known.values().filter(|c| ready(c)).map(|c| c.failures).min()?;
-        let best: Vec<_> = self
-            .known
-            .iter()
-            .filter(|(_, c)| ready(c) && c.failures == fewest)
-            .map(|(addr, _)| *addr)
-            .collect();
+        let is_ready = |candidate: &Candidate| candidate.state == State::Idle && candidate.ready <= now;
+        let ready = || self.known.iter().filter(|(_, candidate)| is_ready(candidate));
+        let better_only = self.hearsay_in_a_row >= HEARSAY_IN_A_ROW
+            && ready().any(|(_, candidate)| !candidate.source.is_hearsay());
+        let ready = || ready().filter(|(_, candidate)| !(better_only && candidate.source.is_hearsay()));
+        let fewest = ready().map(|(_, candidate)| candidate.failures).min()?;
+        let best: Vec<_> = ready().filter(|(_, c)| c.failures == fewest).map(|(addr, _)| *addr).collect();
         let addr = best[self.rng.usize(..best.len())];
+        if !is_local(addr.ip()) {
+            let (from, to) = ports_of(addr.ip());
+            for (_, other) in self.known.range_mut(from..=to) {
+                other.ready = other.ready.max(now + ADDRESS_PAUSE);
+            }
+        }
         let candidate = self.known.get_mut(&addr)?;
         candidate.state = State::Dialling;
+        candidate.dialled = Some(now);
         self.half_open += 1;
+        self.hearsay_in_a_row = if candidate.source.is_hearsay() { self.hearsay_in_a_row + 1 } else { 0 };
         let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
             return Some((addr, None));
         };
         Some((addr, Some(swarm)))
+    }
+
+    /// How many were heard of.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How it was heard of.
+    pub(super) fn source(&self, addr: SocketAddr) -> Option<PeerSource> {
+        self.known.get(&addr).map(|candidate| candidate.source)
+    }
+
+    /// Others see us here: it is not dialled.
+    pub(super) fn set_own(&mut self, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        if self.own.len() < MAX_OWN {
+            self.own.insert(addr);
+            self.never(addr);
+        }
+    }
+
+    /// No peer is connected to it any more, of those that told us of it.
+    pub(super) fn unnamed(&mut self, addr: SocketAddr) {
+        let stale = |c: &Candidate| c.source.is_hearsay() && c.state == State::Idle && c.dialled.is_none();
+        if self.known.get(&addr).is_some_and(stale) {
+            self.known.remove(&addr);
+        }
+    }
+
+    /// It is not dialled again unless it is heard of anew.
+    pub(super) fn forget(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.remove(&addr)
+            && candidate.state == State::Dialling
+        {
+            self.half_open -= 1;
+        }
+    }
+
+    /// The torrent is private: only what trackers and the user say counts.
+    pub(super) fn forget_hearsay(&mut self) {
+        let found =
+            |(addr, candidate): (&SocketAddr, &Candidate)| (!candidate.source.is_private()).then_some(*addr);
+        for addr in self.known.iter().filter_map(found).collect::<Vec<_>>() {
+            self.forget(addr);
+        }
     }
 
     /// When [`Self::next`] may have something.
@@ -176,7 +270,8 @@ impl Candidates {
         let wait = FIRST_WAIT * (1 << candidate.failures.min(10));
         candidate.failures += 1;
         candidate.ready = now + wait.min(LONGEST_WAIT) + jitter;
-        if candidate.failures >= MAX_FAILURES && candidate.source != PeerSource::Given {
+        let limit = if candidate.source.is_hearsay() { MAX_HEARSAY_FAILURES } else { MAX_FAILURES };
+        if candidate.failures >= limit && candidate.source != PeerSource::Given {
             self.known.remove(&addr);
         }
     }
@@ -229,16 +324,39 @@ impl Candidates {
         self.half_open
     }
 
-    /// Makes room by forgetting the idle address that failed most; `false` if none ever failed.
-    fn forget_worst(&mut self) -> bool {
-        let worst = self
-            .known
-            .iter()
-            .filter(|(_, c)| c.state == State::Idle && c.failures > 0 && c.source != PeerSource::Given)
-            .max_by_key(|(_, c)| c.failures)
-            .map(|(addr, _)| *addr);
+    fn at_ip(&self, ip: IpAddr) -> impl Iterator<Item = (&SocketAddr, &Candidate)> {
+        let (from, to) = ports_of(ip);
+        self.known.range(from..=to)
+    }
+
+    /// Whether there is room for one more of this source, if need be by forgetting an idle one that is worth less.
+    fn make_room(&mut self, source: PeerSource) -> bool {
+        if source.is_hearsay() {
+            let hearsay = self.known.values().filter(|candidate| candidate.source.is_hearsay()).count();
+            return if hearsay < MAX_HEARSAY && self.known.len() < MAX_CANDIDATES {
+                true
+            } else {
+                self.forget_worst(|candidate| candidate.source.is_hearsay() && candidate.failures > 0)
+            };
+        }
+        self.known.len() < MAX_CANDIDATES
+            || self.forget_worst(|candidate| candidate.source.is_hearsay() || candidate.failures > 0)
+    }
+
+    /// Forgets, of those idle ones that may be, hearsay before others and the one that failed most; `false` if there is none.
+    fn forget_worst(&mut self, may_be: impl Fn(&Candidate) -> bool) -> bool {
+        let forgettable = |candidate: &Candidate| {
+            candidate.state == State::Idle && candidate.source != PeerSource::Given && may_be(candidate)
+        };
+        let worst = self.known.iter().filter(|(_, candidate)| forgettable(candidate));
+        let worst = worst.max_by_key(|(_, c)| (c.source.is_hearsay(), c.failures)).map(|(addr, _)| *addr);
         worst.is_some_and(|addr| self.known.remove(&addr).is_some())
     }
+}
+
+/// The least and the greatest address with this IP.
+fn ports_of(ip: IpAddr) -> (SocketAddr, SocketAddr) {
+    (SocketAddr::new(ip, 0), SocketAddr::new(ip, u16::MAX))
 }
 
 #[cfg(test)]
@@ -295,6 +413,132 @@ mod tests {
             candidates.add(Time::default(), LOCAL, None, SocketAddr::new("127.0.0.1".parse().unwrap(), port));
         }
         assert_eq!(candidates.known.len(), MAX_PER_ADDRESS + 100);
+    }
+
+    const PEX: PeerSource = PeerSource::Pex { from: IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 99)) };
+
+    fn public(number: u16) -> SocketAddr {
+        SocketAddr::from(([203, 0, (number >> 8) as u8, number as u8], 6881))
+    }
+
+    #[test]
+    fn e16_no_peer_names_an_address_nearer_than_itself() {
+        let [public, private, loopback] = ["198.51.100.1:1", "192.168.1.2:1", "127.0.0.1:1"].map(addr);
+        for (from, allowed) in
+            [(public, [true, false, false]), (private, [true, true, false]), (loopback, [true, true, true])]
+        {
+            for (of, allowed) in [public, private, loopback].into_iter().zip(allowed) {
+                assert_eq!(may_dial(PeerSource::Pex { from: from.ip() }, of), allowed, "{from} of {of}");
+            }
+        }
+        for nobody in ["198.51.100.1:0", "0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "[ff02::1]:1"] {
+            assert!(!may_dial(PeerSource::Pex { from: loopback.ip() }, addr(nobody)), "{nobody}");
+            assert!(!may_dial(PeerSource::Lsd, addr(nobody)), "{nobody}");
+        }
+        assert!(may_dial(PeerSource::Lsd, private));
+    }
+
+    #[test]
+    fn every_third_dial_goes_to_what_is_no_hearsay_if_there_is_any() {
+        let mut candidates = Candidates::new(1);
+        for number in 0..300 {
+            candidates.add(Time::default(), PEX, None, public(number));
+        }
+        let dial = |candidates: &mut Candidates| {
+            let (addr, _) = candidates.next(Time::default()).unwrap();
+            candidates.connected(addr);
+            candidates.source(addr).unwrap().is_hearsay()
+        };
+        assert!((0..10).all(|_| dial(&mut candidates)), "nothing else is known");
+        for number in 300..303 {
+            candidates.add(Time::default(), PUBLIC, None, public(number));
+            // One that failed before, too.
+            candidates.failed(Time::default(), public(number));
+        }
+        let later = Time(Duration::from_secs(60));
+        let hearsay: Vec<bool> = (0..9)
+            .map(|_| {
+                let (addr, _) = candidates.next(later).unwrap();
+                candidates.connected(addr);
+                candidates.source(addr).unwrap().is_hearsay()
+            })
+            .collect();
+        assert_eq!(hearsay, [false, true, true, false, true, true, false, true, true]);
+    }
+
+    #[test]
+    fn hearsay_takes_half_of_the_places_at_most_and_gives_way() {
+        let mut candidates = Candidates::new(1);
+        for number in 0..3_000 {
+            candidates.add(Time::default(), PEX, None, public(number));
+        }
+        assert_eq!(candidates.known.len(), MAX_HEARSAY);
+        for number in 3_000..3_000 + MAX_CANDIDATES as u16 {
+            candidates.add(Time::default(), PUBLIC, None, public(number));
+        }
+        assert_eq!(candidates.known.len(), MAX_CANDIDATES);
+        assert!(candidates.known.values().all(|candidate| !candidate.source.is_hearsay()));
+        candidates.add(Time::default(), PEX, None, public(0));
+        assert_eq!(candidates.source(public(0)), None);
+    }
+
+    #[test]
+    fn hearsay_is_forgotten_sooner_unless_a_tracker_names_it_too() {
+        for (tracker_too, expected) in [(false, 3), (true, 8)] {
+            let mut candidates = Candidates::new(1);
+            candidates.add(Time::default(), PEX, None, public(0));
+            if tracker_too {
+                candidates.add(Time::default(), PUBLIC, None, public(0));
+            }
+            let mut failures = 0;
+            while candidates.next_ready().is_some() {
+                candidates.failed(Time::default(), public(0));
+                failures += 1;
+            }
+            assert_eq!(failures, expected);
+        }
+    }
+
+    #[test]
+    fn who_is_named_by_no_peer_any_more_is_forgotten_unless_he_was_dialled() {
+        let mut candidates = Candidates::new(1);
+        candidates.add(Time::default(), PEX, None, public(0));
+        let (dialled, _) = candidates.next(Time::default()).unwrap();
+        candidates.failed(Time::default(), dialled);
+        candidates.add(Time::default(), PEX, None, public(1));
+        candidates.add(Time::default(), PUBLIC, None, public(2));
+        (0..3).for_each(|number| candidates.unnamed(public(number)));
+        let left: Vec<_> = candidates.known.keys().copied().collect();
+        assert_eq!(left, [public(0), public(2)]);
+        candidates.forget_hearsay();
+        assert_eq!(candidates.known.keys().copied().collect::<Vec<_>>(), [public(2)]);
+        assert_eq!(candidates.half_open(), 0);
+    }
+
+    #[test]
+    fn r16_where_others_see_us_is_not_dialled() {
+        let mut candidates = Candidates::new(1);
+        candidates.add(Time::default(), PUBLIC, None, public(1));
+        candidates.set_own(public(1));
+        candidates.set_own("[::ffff:203.0.0.2]:6881".parse().unwrap());
+        candidates.add(Time::default(), PUBLIC, None, public(2));
+        assert_eq!(candidates.next(Time::default()), None);
+    }
+
+    #[test]
+    fn r18_one_public_address_is_dialled_once_a_second() {
+        let mut candidates = Candidates::new(1);
+        let at = |port| SocketAddr::new("198.51.100.1".parse().unwrap(), port);
+        (1..=3).for_each(|port| candidates.add(Time::default(), PUBLIC, None, at(port)));
+        assert!(candidates.next(Time::default()).is_some());
+        assert_eq!(candidates.next(Time(Duration::from_millis(999))), None);
+        candidates.add(Time(Duration::from_millis(999)), PUBLIC, None, at(4));
+        assert_eq!(candidates.next(Time(Duration::from_millis(999))), None);
+        assert!(candidates.next(Time(Duration::from_secs(1))).is_some());
+        assert_eq!(candidates.next(Time(Duration::from_secs(1))), None);
+        assert!(candidates.next(Time(Duration::from_secs(2))).is_some());
+        assert!(candidates.next(Time(Duration::from_secs(3))).is_some());
+        assert_eq!(candidates.next(Time(Duration::from_secs(4))), None);
     }
 
     #[test]

@@ -24,6 +24,16 @@ pub enum Start {
     },
 }
 
+impl Start {
+    /// Whether peers may come from its trackers only (BEP 27), as far as is known.
+    pub(super) fn is_private(&self) -> bool {
+        match self {
+            Self::Magnet { info } => info.as_ref().is_some_and(Info::is_private),
+            Self::Known { info, .. } => info.is_private(),
+        }
+    }
+}
+
 /// How long to stay once every wanted piece is there.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Stay {
@@ -67,6 +77,8 @@ pub struct Config {
     pub sequential: bool,
     /// A seed names each peer one piece at a time until all of it is elsewhere (BEP 16).
     pub super_seed: bool,
+    /// Exchange peers with peers (BEP 11). Of a private torrent it is not done anyway.
+    pub pex: bool,
     /// Policies switched off, for experiments.
     pub ablation: Ablation,
 }

@@ -12,7 +12,7 @@ use super::picker::Picker;
 use super::time::Time;
 use super::{Content, Life, MAX_DEPARTED, Misbehaviour, Phase, Torrent};
 use crate::wire::Message;
-use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID};
+use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID};
 
 /// Nothing heard for so long: the peer is gone, whatever TCP thinks. BEP 3's keep-alive is every two minutes.
 const SILENCE: Duration = Duration::from_secs(150);
@@ -50,8 +50,9 @@ impl Torrent {
             }
             return Err(reason);
         }
-        if peer.direction == Direction::Outgoing {
-            self.candidates.connected(peer.addr);
+        match peer.direction {
+            Direction::Outgoing => self.candidates.connected(peer.addr),
+            Direction::Incoming => self.was_dialled = true,
         }
         let mut entry = Peer::new(now, peer);
         if let Some(content) = self.content() {
@@ -148,13 +149,14 @@ impl Torrent {
     pub(super) fn shake_extensions(&mut self, now: Time, key: PeerKey, addr: SocketAddr) {
         let handshake = ExtensionHandshake {
             ut_metadata: Some(UT_METADATA_ID),
+            // 0: not any more.
+            ut_pex: self.config.pex.then(|| if self.exchanges_peers() { UT_PEX_ID } else { 0 }),
             metadata_size: self.content().map(|content| content.info.raw().len() as u32),
             request_queue: Some(REQUEST_QUEUE as u32),
             client: Some(concat!("sprat ", env!("CARGO_PKG_VERSION")).to_owned()),
             port: Some(self.config.listen_port),
             your_ip: Some(addr.ip().to_canonical()),
             upload_only: self.content().is_some_and(Content::says_complete),
-            ..ExtensionHandshake::default()
         };
         self.send(now, key, Message::Extended { id: 0, payload: handshake.encode() });
     }
@@ -197,6 +199,7 @@ impl Torrent {
                 || peer.download.meter.total() + peer.upload.meter.total() > 0;
             match reason {
                 Some(Reason::Ourselves | Reason::Banned) => self.candidates.never(addr),
+                Some(Reason::Private) => self.candidates.forget(addr),
                 Some(Reason::BothSeeds) => self.candidates.disconnected(now, addr, SEED_REDIAL),
                 Some(Reason::Upgrade) => self.candidates.redial_in(now, addr, Swarm::V2),
                 // The other connection to the same peer lives.

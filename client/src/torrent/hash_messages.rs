@@ -197,6 +197,9 @@ impl Torrent {
     /// Gives the info to the owner as soon as the payload can be checked by it: v1 needs nothing more, v2 the piece layers.
     pub(super) fn complete_info(&mut self, now: Time, info: Info) {
         self.learn_names(now, &info);
+        if info.is_private() {
+            self.leave_hearsay(now);
+        }
         self.fetch.want_layers(&info);
         self.hashes_wanted = true;
         if info.version() == Version::V2 && self.fetch.missing_layers() > 0 {

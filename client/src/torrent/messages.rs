@@ -8,7 +8,7 @@ use super::peers::PeerKey;
 use super::time::Time;
 use super::{Phase, Torrent};
 use crate::wire::Message;
-use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID};
+use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID};
 use crate::wire::ut_metadata::{MAX_METADATA_LENGTH, MetadataMessage};
 
 /// A peer may announce each piece this many times before it is only noise.
@@ -258,6 +258,7 @@ impl Torrent {
                 Ok(None) => Ok(()),
                 Err(_) => Err(Misbehaviour::BadExtension),
             },
+            UT_PEX_ID => self.pex_message(now, key, payload),
             // We offered no other.
             _ => Ok(()),
         }
@@ -270,6 +271,9 @@ impl Torrent {
         // A handshake may come again; what it does not name stays as it was (BEP 10).
         if let Some(id) = handshake.ut_metadata {
             peer.ut_metadata = (id != 0).then_some(id);
+        }
+        if let Some(id) = handshake.ut_pex {
+            peer.telling.set_id((id != 0).then_some(id));
         }
         if let Some(limit) = handshake.request_queue {
             peer.download.pipeline.set_peer_limit(limit);

@@ -81,6 +81,11 @@ impl MetadataFetch {
         }
     }
 
+    /// How many peers have it.
+    pub(super) fn source_count(&self) -> usize {
+        self.sources.len()
+    }
+
     /// This peer is gone.
     pub(super) fn remove_source(&mut self, peer: PeerKey) {
         self.sources.remove(&peer);

@@ -9,6 +9,7 @@ use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PeerId, PieceIndex};
 use super::Time;
 use super::action::{Connected, Direction};
 use super::blame::Culprit;
+use super::pex::{Hearing, Telling};
 use super::pipeline::Pipeline;
 use super::rate::Meter;
 use super::stats::PeerStats;
@@ -161,6 +162,8 @@ pub(super) struct Peer {
     pub(super) pieces: Pieces,
     pub(super) was_leecher: bool,
     pub(super) ut_metadata: Option<u8>,
+    pub(super) telling: Telling,
+    pub(super) hearing: Hearing,
     pub(super) shook_extensions: bool,
     pub(super) haves: u64,
     /// Bitfields, `have all`s and `have none`s that it sent.
@@ -186,6 +189,8 @@ impl Peer {
             pieces: Pieces::Early(Early::default()),
             was_leecher: false,
             ut_metadata: None,
+            telling: Telling::new(now),
+            hearing: Hearing::default(),
             shook_extensions: false,
             haves: 0,
             inventories: 0,

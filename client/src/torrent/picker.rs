@@ -181,6 +181,15 @@ impl Picker {
         self.availability[piece.as_usize()] + self.seeds
     }
 
+    /// How many of the pieces that we need no connected peer has.
+    pub(super) fn count_unavailable(&self) -> u32 {
+        if self.seeds > 0 {
+            return 0;
+        }
+        let needed = self.order.iter().chain(self.partials.keys());
+        needed.filter(|&&piece| self.availability(piece) == 0 && !self.is_verifying(piece)).count() as u32
+    }
+
     // -- who has what
 
     pub(super) fn seed_came(&mut self) {

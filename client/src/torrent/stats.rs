@@ -27,6 +27,24 @@ pub struct Stats {
     pub seeds: usize,
     /// Those that let us download.
     pub unchoked_by: usize,
+    /// Those that have something that we lack.
+    pub useful_peers: usize,
+    /// Those of them that let us download.
+    pub useful_unchoked: usize,
+    /// Wanted pieces that are missing here and that no peer has.
+    pub pieces_nobody_has: u32,
+    /// Dials under way.
+    pub half_open: usize,
+    /// Addresses that were heard of, connected or not.
+    pub known_peers: usize,
+    /// Somebody has dialled us in this run, so that it can be done.
+    pub was_dialled: bool,
+    /// Trackers, each counted once a swarm.
+    pub trackers: usize,
+    /// Those of them that failed when they were asked last.
+    pub failing_trackers: usize,
+    /// While the info is not known: peers that have it.
+    pub metadata_peers: usize,
     /// Whether the info is known, and all that it takes to check the payload by it.
     pub has_info: bool,
     /// Piece layers of a v2 torrent (one a file) that are not known yet. 0 while the info is not.

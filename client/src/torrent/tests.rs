@@ -1,6 +1,7 @@
 //! Scenarios of the whole state machine: one torrent, and peers that the test plays.
 
 mod hostile;
+mod sources;
 mod trade;
 mod v2;
 
@@ -43,6 +44,7 @@ fn config(info: &Info) -> Config {
         stay: Stay::Leave { linger: true },
         sequential: false,
         super_seed: false,
+        pex: false,
         ablation: Ablation::default(),
     }
 }

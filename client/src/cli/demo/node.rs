@@ -71,6 +71,9 @@ impl Node {
             download_limit: None,
             memory: MEMORY,
             max_peers: MAX_PEERS,
+            // The tracker is to be seen at work.
+            pex: false,
+            lsd: false,
             state_dir: scratch.join(format!("state-{number}")),
         })
         .await?;

@@ -57,6 +57,7 @@ fn key(peer: Connected) -> PeerKey {
         stay: Stay::Seed { ratio: None, time: None },
         sequential: false,
         super_seed: false,
+        pex: false,
         ablation: Ablation::default(),
     };
     Torrent::new(Time::default(), config, Start::Magnet { info: None })
