@@ -1,11 +1,11 @@
 """A BitTorrent client around libtorrent, for interop tests.
 
 Usage: libtorrent_peer.py show TORRENT
-       libtorrent_peer.py peer TORRENT|MAGNET DIRECTORY ADDRESS PORT
+       libtorrent_peer.py peer TORRENT|MAGNET DIRECTORY ADDRESS PORT [lsd] [pex] [peer=ADDRESS:PORT]
 
 `show` prints the v1 info hash. `peer` checks what is in DIRECTORY, downloads what is missing, has libtorrent hash it all once more,
-says each step in a line, and seeds until it is killed. No DHT, LSD, uTP, port mapping, PEX or encryption: what it learns of the
-world, it has from its tracker.
+says each step in a line, and seeds until it is killed. No DHT, uTP, port mapping or encryption, and LSD and PEX only if asked for: what
+it learns of the world, it has from its tracker, and from the peer that is named.
 """
 
 import sys
@@ -36,13 +36,20 @@ def main():
     if sys.argv[1] == "show":
         say("info hash", lt.torrent_info(source).info_hash())
         return
-    directory, address, port = sys.argv[3:]
+    directory, address, port, *words = sys.argv[3:]
     parameters = lt.parse_magnet_uri(source) if source.startswith("magnet:") else lt.add_torrent_params()
     if not source.startswith("magnet:"):
         parameters.ti = lt.torrent_info(source)
     parameters.save_path = directory
-    session = lt.session({**SETTINGS, "listen_interfaces": f"{address}:{port}"})
+    settings = {**SETTINGS, "enable_lsd": "lsd" in words, "listen_interfaces": f"{address}:{port}"}
+    session = lt.session(settings, flags=0)
+    for plugin in ["ut_metadata", "smart_ban"] + ["ut_pex"] * ("pex" in words):
+        session.add_extension(plugin)
     torrent = session.add_torrent(parameters)
+    for word in words:
+        if word.startswith("peer="):
+            host, peer_port = word.removeprefix("peer=").rsplit(":", 1)
+            torrent.connect_peer((host, int(peer_port)))
     checked = rechecking = False
     while True:
         session.wait_for_alert(1000)

@@ -75,3 +75,57 @@ fn a_magnet_that_nobody_answers_times_out() {
         "no file was made"
     );
 }
+
+#[test]
+fn a_magnet_s_own_selection_holds_before_its_metadata_is_known_and_a_flag_goes_before_it() {
+    let sandbox = Sandbox::new();
+    let files = tree::mixed(9, PIECE);
+    tree::write(&sandbox.path("data/tree"), &files);
+    let torrent = sandbox.create(sandbox.path("data/tree"), [], PIECE as u32);
+    let mut seed = sandbox.seed(&torrent, sandbox.path("data"), [""; 0]);
+    let peer = seed.wait_listening().addr.to_string();
+    let magnet = format!("magnet:?xt=urn:btih:{}&so=1,3-4", info_hash(&torrent));
+    for (copy, more, selected) in
+        [("by so", &[][..], &[1, 3, 4][..]), ("by flag", &["--select-file", "1-2"], &[0, 1])]
+    {
+        let more = ["--peer", &peer].into_iter().chain(more.iter().copied());
+        sandbox.get(&magnet, sandbox.path(copy), more).process.wait_exit(LONG).expect(0);
+        let found: Vec<_> = tree::listing(&sandbox.path(copy).join("tree"))
+            .into_iter()
+            .filter_map(|(path, length)| length.map(|_| path))
+            .collect();
+        let mut wanted: Vec<_> = files
+            .keys()
+            .enumerate()
+            .filter(|(number, _)| selected.contains(number))
+            .map(|(_, path)| std::path::PathBuf::from(path))
+            .collect();
+        wanted.sort();
+        assert_eq!(found, wanted, "{copy}");
+    }
+}
+
+#[test]
+fn peers_without_the_metadata_are_told_of() {
+    let sandbox = Sandbox::new();
+    let hash = "89abcdef0123456789abcdef0123456789abcd00";
+    let info_hash = hash.parse().expect("hexadecimal");
+    let peers: Vec<String> = (0..2)
+        .map(|_| {
+            let serve = move |mut wire: harness::peer::Wire| {
+                if wire.shake_hands(info_hash, harness::peer::CAPABLE).is_some() {
+                    std::thread::spawn(move || wire.is_closed_within(LONG));
+                }
+            };
+            harness::peer::listen(serve).to_string()
+        })
+        .collect();
+    for (command, more) in [("get", &["--json"][..]), ("magnet", &["--resolve", "-o", "x.torrent"])] {
+        let sprat = sandbox.sprat(command).args([hash, "--port", "0", "--timeout", "4s"]).args(more);
+        let done = sprat.args(peers.iter().flat_map(|peer| ["--peer", peer])).run(SOON).expect(8);
+        assert!(
+            done.stderr().contains("no metadata for 4s: 2 peers asked, none has the metadata yet"),
+            "{done:#?}"
+        );
+    }
+}

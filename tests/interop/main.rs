@@ -10,3 +10,4 @@ mod made;
 mod share;
 mod transfer;
 mod v2;
+mod ways;

@@ -98,6 +98,10 @@ impl Sandbox {
                 program.env_remove(&name);
             }
         }
+        // Tests that run at a time often share the same made-up files, so the same torrents: they must not find each other.
+        for command in ["GET", "SEED", "SHARE", "MAGNET"] {
+            program.env(format!("SPRAT_{command}_NO_LSD"), "1");
+        }
         program.env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("home/state"));
         program
             .env("XDG_CONFIG_HOME", self.path("home/config"))

@@ -16,6 +16,7 @@ pub mod behaviour;
 pub mod check;
 pub mod event;
 pub mod experiments;
+pub mod graph;
 pub mod idle;
 pub mod inbox;
 pub mod limits;

@@ -113,9 +113,16 @@ impl Libtorrent {
     /// See [`super::Client::start`]; `source` is the path of a .torrent, or a magnet.
     #[track_caller]
     pub fn start(host: &Host, source: impl AsRef<OsStr>, data: &Path) -> Self {
+        Self::start_with(host, source, data, &[])
+    }
+
+    /// With more ways to find peers: `lsd`, `pex`, `peer=ADDRESS:PORT`.
+    #[track_caller]
+    pub fn start_with(host: &Host, source: impl AsRef<OsStr>, data: &Path, words: &[&str]) -> Self {
         std::fs::create_dir_all(data).expect("a test directory can be made");
         let mut python = host.command(PYTHON);
         python.args(["-c", SCRIPT, "peer"]).arg(source).arg(data).arg(host.address().to_string()).arg("6881");
+        python.args(words);
         Self { process: Process::spawn("libtorrent", &mut python), _host: host.clone() }
     }
 

@@ -38,7 +38,19 @@ impl Opentracker {
         let addr = SocketAddr::new(host.address(), 6969);
         let mut command = host.command("opentracker");
         command
-            .args(["-i", &host.address().to_string(), "-p", "6969", "-u", "nobody", "-w", "whitelist", "-d"])
+            .args([
+                "-i",
+                &host.address().to_string(),
+                "-p",
+                "6969",
+                "-P",
+                "6969",
+                "-u",
+                "nobody",
+                "-w",
+                "whitelist",
+                "-d",
+            ])
             .arg(work);
         let process = Process::spawn("opentracker", command.current_dir(work));
         wait::until("a listening opentracker", SOON, || host.run(|| TcpStream::connect(addr)).ok());
@@ -48,6 +60,11 @@ impl Opentracker {
     /// The announce URL.
     pub fn url(&self) -> String {
         format!("http://{}/announce", self.addr)
+    }
+
+    /// The announce URL for UDP.
+    pub fn udp_url(&self) -> String {
+        format!("udp://{}/announce", self.addr)
     }
 
     /// Waits until this many seeds have announced themselves.

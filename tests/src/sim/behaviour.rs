@@ -1,8 +1,11 @@
 //! Those who do not play by the rules: [`Behaviour`] says how, as data. Each is a real core whose actions are tampered with on their way out.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use client::wire::Message;
+use client::wire::extension::UT_PEX_ID;
+use client::wire::ut_pex::{PexFlags, PexMessage};
 use torrent_format::Bitfield;
 
 /// How a node cheats. The default is honest.
@@ -18,7 +21,12 @@ pub struct Behaviour {
     pub strategy: Strategy,
     /// It connects and says nothing.
     pub silent: bool,
+    /// All that it tells of others (PEX) are addresses of nobody.
+    pub lies_by_pex: bool,
 }
+
+/// How many addresses of nobody a liar tells of at a time: as many as are believed.
+const LIES: u32 = 50;
 
 /// How a node deals out its uplink.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,6 +78,17 @@ impl Behaviour {
             return None;
         }
         match (message, self.claims) {
+            (Message::Extended { id: UT_PEX_ID, payload }, _) if self.lies_by_pex => {
+                // Others each time, since what it had to say is never the same.
+                let first =
+                    payload.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+                let nobody = |number: u32| {
+                    let [_, _, high, low] = (first.wrapping_add(number)).to_be_bytes();
+                    (SocketAddr::from(([10, 255, high, low], 6881)), PexFlags::REACHABLE)
+                };
+                let lies = PexMessage { added: (0..LIES).map(nobody).collect(), dropped: Vec::new() };
+                Some(Message::Extended { id: UT_PEX_ID, payload: lies.encode() })
+            }
             (Message::Choke | Message::Unchoke | Message::AllowedFast(_), _)
                 if self.free_rider || self.strategy != Strategy::Core =>
             {

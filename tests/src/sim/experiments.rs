@@ -13,6 +13,7 @@ mod joiner;
 mod large_view;
 pub mod measure;
 mod overhead;
+mod overlay;
 mod plots;
 mod poison;
 mod seed_attack;
@@ -21,6 +22,7 @@ mod strategies;
 
 use std::fmt::Write as _;
 
+pub use overlay::ENOUGH;
 pub use plots::plots;
 
 use super::report::{Outcome, Report, median};
@@ -49,7 +51,7 @@ pub struct Experiment {
 }
 
 /// All experiments, in order.
-pub const ALL: [Experiment; 13] = [
+pub const ALL: [Experiment; 15] = [
     Experiment { number: 1, title: "flash crowd, equal uplinks", run: crowd::run },
     Experiment { number: 2, title: "three classes of uplinks", run: classes::run },
     Experiment { number: 3, title: "slow seed", run: slow_seed::run },
@@ -62,6 +64,8 @@ pub const ALL: [Experiment; 13] = [
     Experiment { number: 10, title: "endgame", run: endgame::run },
     Experiment { number: 11, title: "a newcomer in a steady swarm", run: joiner::run },
     Experiment { number: 12, title: "arrivals one by one", run: arrivals::run },
+    Experiment { number: 13, title: "the tracker's graph", run: overlay::run_tracker },
+    Experiment { number: 14, title: "PEX after the tracker's death", run: overlay::run_pex },
     Experiment { number: 16, title: "overhead", run: overhead::run },
 ];
 

@@ -58,6 +58,8 @@ pub struct Node {
     pub first_piece: Option<Time>,
     /// When it was first unchoked by somebody to whom it had given something.
     pub first_return: Option<Time>,
+    /// When it first had as many neighbours as are enough.
+    pub enough: Option<Time>,
     /// What it sent to free riders while it lacked something itself, in bytes.
     pub leaked: u64,
     /// Payload sent and received by each second of the run.
@@ -205,6 +207,7 @@ impl Node {
             kept: 0,
             black_hole: false,
             first_return: None,
+            enough: None,
             leaked: 0,
             series: Vec::new(),
             lives: 0,

@@ -9,6 +9,7 @@ use torrent_format::{Bitfield, Info};
 use super::behaviour::Behaviour;
 use super::check::{Checker, Violation};
 use super::event::{Log, NodeId};
+use super::graph::Graph;
 use super::idle::Share;
 use super::limits::{self, Peer};
 use super::link::{Link, Side};
@@ -91,6 +92,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many there were.
     pub violation_count: u64,
+    /// Who is connected to whom, of those who are still there.
+    pub graph: Graph,
     /// Each node.
     pub nodes: Vec<NodeReport>,
 }
@@ -112,6 +115,8 @@ pub struct NodeReport {
     pub first_piece: Option<Duration>,
     /// When it was first unchoked by somebody to whom it had given something.
     pub first_return: Option<Duration>,
+    /// When it first had as many neighbours as are enough.
+    pub enough: Option<Duration>,
     /// When it had kept all but a hundredth of what it lacked.
     pub nearly: Option<Duration>,
     /// What it sent to free riders while it lacked something itself, in bytes.
@@ -188,6 +193,7 @@ impl Report {
             bans: tally.bans.clone(),
             violations: checker.violations().to_vec(),
             violation_count: checker.count(),
+            graph: Graph::new(&nodes.iter().map(neighbours).collect::<Vec<_>>()),
             nodes: nodes.iter().map(NodeReport::new).collect(),
         }
     }
@@ -230,6 +236,7 @@ impl NodeReport {
             joined: node.joined.map(|time| time.0),
             first_piece: node.first_piece.map(|time| time.0),
             first_return: node.first_return.map(|time| time.0),
+            enough: node.enough.map(|time| time.0),
             nearly: node.nearly.map(|time| time.0),
             leaked: node.leaked,
             series: node.series.clone(),
@@ -239,6 +246,11 @@ impl NodeReport {
             traffic: node.traffic,
         }
     }
+}
+
+fn neighbours(node: &Node) -> Option<Vec<NodeId>> {
+    node.torrent.as_ref()?;
+    Some(node.connections.iter().map(|connection| connection.other).collect())
 }
 
 fn limits_of(scenario: &Scenario) -> Option<(Duration, Duration)> {

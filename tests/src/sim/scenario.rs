@@ -33,6 +33,8 @@ pub struct Scenario {
     pub nodes: Vec<NodeSpec>,
     /// Whether there is a tracker. Without one, nodes know only [`NodeSpec::knows`].
     pub tracker: bool,
+    /// When the tracker dies: it does not answer any more.
+    pub tracker_until: Option<Duration>,
     /// Whether handshakes offer the Fast extension.
     pub fast: bool,
     /// Whether the torrent is one of v2 (BEP 52): its pieces are checked, and liars found, by leaves. Then a piece must be a power of two long.
@@ -128,6 +130,10 @@ pub struct NodeSpec {
     pub super_seed: bool,
     /// Connections, at most.
     pub max_peers: usize,
+    /// It exchanges peers with peers.
+    pub pex: bool,
+    /// It can be dialled.
+    pub reachable: bool,
     /// Other nodes that it is told of, by their position, when it joins.
     pub knows: Vec<usize>,
 }
@@ -153,6 +159,8 @@ impl NodeSpec {
             ablation: Ablation::default(),
             super_seed: false,
             max_peers: 80,
+            pex: false,
+            reachable: true,
             knows: Vec::new(),
         }
     }
@@ -172,6 +180,7 @@ impl Scenario {
             total: u64::from(pieces) * u64::from(piece_length),
             nodes,
             tracker: true,
+            tracker_until: None,
             fast: true,
             v2: false,
             checked: true,

@@ -354,6 +354,7 @@ impl World {
             stay: node.spec.stay,
             sequential: false,
             super_seed: node.spec.super_seed,
+            pex: node.spec.pex,
             ablation: node.spec.ablation,
         };
         node.torrent = Some(Torrent::new(self.now, config, start));
@@ -467,6 +468,9 @@ impl World {
     }
 
     fn announce(&mut self, id: NodeId, tracker: TrackerId, request: &AnnounceRequest) {
+        if self.scenario.tracker_until.is_some_and(|death| self.now.0 >= death) {
+            return;
+        }
         let peer = SocketAddr::new(self.nodes[id].addr.ip(), request.port);
         let reply: AnnounceReply = self.swarms.announce(self.now.0, peer, request);
         let at = self.now + TRACKER_LATENCY + self.nodes[id].spec.latency;

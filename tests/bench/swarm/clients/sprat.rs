@@ -22,7 +22,8 @@ pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
         Role::Seeder => command.arg("seed").arg(job.torrent).arg("--data"),
         Role::Leecher { .. } | Role::Rider => command.arg("get").arg(job.torrent).arg("--output"),
     };
-    command.arg(data(job.work)).args(["--json", "--port", "6881"]);
+    // Peers come from the tracker, as with the others.
+    command.arg(data(job.work)).args(["--json", "--port", "6881", "--no-pex", "--no-lsd"]);
     if job.role == (Role::Leecher { leaves: false }) {
         command.arg("--seed");
     }

@@ -31,7 +31,7 @@ pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
     }
     command.arg("--state").arg(job.work.join("state")).arg("--json");
     command.arg("--bind").arg(job.addr.ip().to_string()).arg("--port").arg(job.addr.port().to_string());
-    command.args(job.more);
+    command.args(["--no-pex", "--no-lsd"]).args(job.more);
     command
 }
 

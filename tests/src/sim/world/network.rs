@@ -7,6 +7,7 @@ use client::wire::{BlockRequest, Capabilities, Message};
 
 use super::super::check::Rule;
 use super::super::event::{Event, NodeId, Parcel};
+use super::super::experiments::ENOUGH;
 use super::super::inbox::{Have, PATIENCE};
 use super::super::link::{End, Link, LinkId, Side, State, transfer_time};
 use super::super::node::{Connection, PORT};
@@ -15,7 +16,8 @@ use super::{SLICE, World};
 
 impl World {
     pub(super) fn connect(&mut self, id: NodeId, addr: SocketAddr) {
-        let Some(&other) = self.by_ip.get(&addr.ip()).filter(|_| addr.port() == PORT) else {
+        let reachable = |&&other: &&NodeId| addr.port() == PORT && self.nodes[other].spec.reachable;
+        let Some(&other) = self.by_ip.get(&addr.ip()).filter(reachable) else {
             let here = self.nodes[id].spec.latency;
             self.queue.push(self.now + here + here, Event::DialFailed(id, addr));
             return;
@@ -422,6 +424,9 @@ impl World {
         end.state = State::Open(key);
         let node = &mut self.nodes[end.node];
         node.connections.insert(Connection { key, link, side, latency, other, there: None });
+        if node.enough.is_none() && node.connections.iter().count() >= ENOUGH {
+            node.enough = Some(self.now);
+        }
         self.checker.opened(link, side);
     }
 
