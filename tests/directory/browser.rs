@@ -215,7 +215,7 @@ fn it_is_searched_by_keyboard_and_numbers_follow_the_swarm() {
             .unwrap()
             .contains("seeders")
     );
-    assert_eq!(browser.run("return document.querySelectorAll('.tree details').length"), 8, "directories");
+    assert_eq!(browser.run("return document.querySelectorAll('.tree details').length"), 9, "directories");
     assert_eq!(browser.errors(), [""; 0]);
 }
 
