@@ -56,6 +56,11 @@ impl Torrent {
             return;
         }
         let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };
+        // To look through all that is asked for is dear, and mostly in vain.
+        let waits = |(_, other): (_, &Peer)| {
+            (!other.download.outstanding.is_empty()).then(|| other.download.expected(now, 0))
+        };
+        let longest = content.picker.is_endgame().then(|| peers.iter().filter_map(waits).max()).flatten();
         let mut requests = Vec::new();
         for more in 1..=download.room(now) {
             let Some(pieces) = peer.field() else { return };
@@ -69,6 +74,9 @@ impl Torrent {
                 is_seed: peer.is_seed(),
             };
             let expected = download.expected(now, more) * 2 + RELIEF;
+            if longest.is_some_and(|longest| longest <= expected) {
+                break;
+            }
             let slower =
                 |holder| peers.get(holder).is_none_or(|other| other.download.expected(now, 0) > expected);
             let Some(block) = content.picker.pick(now, asker, slower) else { break };

@@ -342,7 +342,7 @@ impl Picker {
     }
 
     /// Every wanted block is here or asked for.
-    fn is_endgame(&self) -> bool {
+    pub(super) fn is_endgame(&self) -> bool {
         self.endgame && self.order.is_empty() && self.free_blocks == 0
     }
 
