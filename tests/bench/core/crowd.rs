@@ -54,6 +54,7 @@ impl Crowd {
             stay: Stay::Leave { linger: false },
             sequential: false,
             super_seed: false,
+            pex: false,
             ablation: Ablation::default(),
         };
         let start =
