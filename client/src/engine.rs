@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod datagrams;
 pub mod limit;
 pub mod net;
+pub mod proxy;
 pub mod session;
 pub mod storage;
 
@@ -14,9 +15,12 @@ mod driver;
 mod handshake;
 mod listen;
 mod lsd;
+mod mse;
 mod open;
 mod outbox;
+mod stream;
 mod task;
+mod utp;
 
 #[cfg(test)]
 mod sample;

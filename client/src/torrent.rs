@@ -34,6 +34,7 @@ mod picker;
 mod pieces;
 mod pipeline;
 mod rate;
+mod reach;
 mod slots;
 mod stats;
 mod suggestions;
@@ -60,6 +61,7 @@ pub use action::{
 pub use announcer::TrackerId;
 pub use config::{Ablation, Config, LINGER_LIMIT, Start, Stay};
 pub use peers::PeerKey;
+pub use reach::{Encryption, Opening, Transports};
 pub use stats::{PeerStats, Stats};
 pub use time::Time;
 pub use why::{Why, why};

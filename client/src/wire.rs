@@ -2,13 +2,15 @@
 //!
 //! A connection opens with a [`Handshake`] in each direction; from then on each side sends frames, which [`FrameDecoder`] takes from
 //! the front of what has come and [`Message::encode`] writes. What stands inside an extended message is read by [`extension`],
-//! [`ut_metadata`] and [`ut_pex`]. No number that a peer says is held against a torrent here: that is `torrent`'s, which knows one.
+//! [`ut_metadata`] and [`ut_pex`]. Before the handshake, [`mse`] may hide what is said. No number that a peer says is held against a torrent
+//! here: that is `torrent`'s, which knows one.
 
 pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod lsd;
 pub mod message;
+pub mod mse;
 pub mod ut_metadata;
 pub mod ut_pex;
 

@@ -1,13 +1,14 @@
 """A BitTorrent client around libtorrent, for interop tests.
 
 Usage: libtorrent_peer.py show TORRENT
-       libtorrent_peer.py peer TORRENT|MAGNET DIRECTORY ADDRESS PORT [lsd] [pex] [peer=ADDRESS:PORT]
+       libtorrent_peer.py peer TORRENT|MAGNET DIRECTORY ADDRESS PORT [lsd] [pex] [peer=ADDRESS:PORT] [settings=JSON]
 
 `show` prints the v1 info hash. `peer` checks what is in DIRECTORY, downloads what is missing, has libtorrent hash it all once more,
-says each step in a line, and seeds until it is killed. No DHT, uTP, port mapping or encryption, and LSD and PEX only if asked for: what
-it learns of the world, it has from its tracker, and from the peer that is named.
+says each step in a line, and seeds until it is killed. No DHT, port mapping, uTP or encryption unless the settings say so, and LSD and
+PEX only if asked for: what it learns of the world, it has from its tracker, and from the peer that is named.
 """
 
+import json
 import sys
 
 import libtorrent as lt
@@ -41,7 +42,10 @@ def main():
     if not source.startswith("magnet:"):
         parameters.ti = lt.torrent_info(source)
     parameters.save_path = directory
+    given = [json.loads(word.removeprefix("settings=")) for word in words if word.startswith("settings=")]
     settings = {**SETTINGS, "enable_lsd": "lsd" in words, "listen_interfaces": f"{address}:{port}"}
+    for more in given:
+        settings.update(more)
     session = lt.session(settings, flags=0)
     for plugin in ["ut_metadata", "smart_ban"] + ["ut_pex"] * ("pex" in words):
         session.add_extension(plugin)

@@ -8,6 +8,7 @@ mod ipv6;
 mod json;
 mod limits;
 mod magnet;
+mod proxy;
 mod select;
 mod share;
 mod sources;

@@ -5,9 +5,11 @@
 
 mod alone;
 mod created;
+mod encryption;
 mod hashes;
 mod made;
 mod share;
 mod transfer;
+mod utp;
 mod v2;
 mod ways;

@@ -1,5 +1,5 @@
 //! Clients and tools that others wrote, driven as their users would. Each does only what the torrent's tracker tells it: no DHT,
-//! no LSD, no PEX, no uTP, no port mapping, no encryption.
+//! no LSD, no PEX, no port mapping; and, unless [`Options`] say otherwise, no uTP and no encryption.
 
 pub mod aria2;
 pub mod imdl;
@@ -27,6 +27,27 @@ pub enum Client {
     Libtorrent,
 }
 
+/// How a client speaks to its peers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Hidden or plain.
+    pub encryption: Encryption,
+    /// Over uTP, and nothing else if it lets us choose.
+    pub utp: bool,
+}
+
+/// Whether a client encrypts (MSE).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Encryption {
+    /// As little as it lets us choose.
+    #[default]
+    Off,
+    /// If the other side does.
+    Allowed,
+    /// Always, the payload too.
+    Required,
+}
+
 /// One of them, running.
 #[derive(Debug)]
 pub enum Peer {
@@ -52,10 +73,17 @@ impl Client {
     /// directory. What is there is checked, what is missing downloaded, and the whole is seeded. `work` is an empty directory for
     /// its own files.
     pub fn start(self, host: &Host, work: &Path, torrent: &Path, data: &Path) -> Peer {
+        self.start_with(host, work, torrent, data, Options::default())
+    }
+
+    /// Like [`Self::start`], with other options.
+    pub fn start_with(self, host: &Host, work: &Path, torrent: &Path, data: &Path, options: Options) -> Peer {
         match self {
-            Self::Transmission => Peer::Transmission(Transmission::start(host, work, torrent, data)),
-            Self::Aria2 => Peer::Aria2(Aria2::start(host, work, torrent, data)),
-            Self::Libtorrent => Peer::Libtorrent(Libtorrent::start(host, torrent, data)),
+            Self::Transmission => {
+                Peer::Transmission(Transmission::start_with(host, work, torrent, data, options))
+            }
+            Self::Aria2 => Peer::Aria2(Aria2::start_with(host, work, torrent, data, options)),
+            Self::Libtorrent => Peer::Libtorrent(Libtorrent::start_as(host, torrent, data, options)),
         }
     }
 }

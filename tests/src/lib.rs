@@ -19,6 +19,7 @@ pub mod netns;
 pub mod peer;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod reaper;
 pub mod require;
 pub mod sandbox;

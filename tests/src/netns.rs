@@ -96,6 +96,27 @@ impl Network {
         Ok(Host { namespace: Arc::new(namespace), address, number, hub: Arc::clone(&self.hub) })
     }
 
+    /// Plugs a host of another network in here as well, by another interface, where everything goes that has no better way. The host
+    /// says nothing on it unasked. Here it counts as one more host.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn plug(&self, host: &Host, interface: &str) {
+        let number = self.hosts.fetch_add(1, Ordering::Relaxed) + 1;
+        let (port, namespace) = (port(number), &host.namespace);
+        let made = ["link", "add", &port, "type", "veth", "peer", "name", interface, "netns", &namespace.0];
+        let steps = || {
+            self.hub.ip(made)?;
+            self.hub.ip(["link", "set", &port, "master", "br0", "up"])?;
+            // Without an address of IPv6 there are no neighbours to be looked for.
+            namespace.ip(["link", "set", "dev", interface, "addrgenmode", "none"])?;
+            namespace.ip(["address", "add", &format!("192.0.2.{number}/24"), "dev", interface])?;
+            namespace.ip(["link", "set", interface, "up"])?;
+            namespace.ip(["route", "add", "default", "dev", interface])
+        };
+        steps().unwrap_or_else(|problem: String| panic!("{problem}"));
+    }
+
     /// What every host has sent and received so far, all at one moment, in the order of [`Self::host`]'s calls.
     ///
     /// # Panics
@@ -122,6 +143,15 @@ impl Host {
     /// Its address.
     pub fn address(&self) -> IpAddr {
         self.address.into()
+    }
+
+    /// Puts its interface up, or down.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn set_link(&self, up: bool) {
+        let state = if up { "up" } else { "down" };
+        self.namespace.ip(["link", "set", "eth0", state]).unwrap_or_else(|problem| panic!("{problem}"));
     }
 
     /// Gives it an IPv6 address too, which every other host that has one can reach.

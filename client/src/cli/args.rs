@@ -16,7 +16,9 @@ use super::date::Date;
 use super::endpoint::{Host, HostPort, Tier, WebSeed};
 use super::examples;
 use super::value::{FileNumbers, Rate, Size, duration, ratio};
+use crate::engine::proxy::Proxy;
 use crate::engine::storage;
+use crate::torrent;
 
 mod directory;
 mod tracker;
@@ -543,6 +545,15 @@ pub(crate) struct NetworkArgs {
     /// Bytes a second to receive, all torrents together
     #[arg(long, value_name = "RATE", default_value = "0", hide_default_value = true)]
     pub(crate) max_download_limit: Rate,
+    /// Who makes all connections; what it can't carry is off (incoming connections, UDP, names of peers)
+    #[arg(long, value_name = "socks5://[USER:PASSWORD@]HOST:PORT|http://…")]
+    pub(crate) proxy: Option<Proxy>,
+    /// Whether connections are hidden from those on the way
+    #[arg(long, value_name = "WHEN", default_value = "prefer")]
+    pub(crate) encryption: Encryption,
+    /// What carries connections
+    #[arg(long, value_name = "WHICH", default_value = "both")]
+    pub(crate) transport: Transport,
     /// Neither tell peers of each other nor hear of more from them (PEX)
     #[arg(long)]
     pub(crate) no_pex: bool,
@@ -565,19 +576,6 @@ pub(crate) struct Off {
     /// No port mapping (this version uses none)
     #[arg(long, hide_short_help = true)]
     no_upnp: bool,
-    /// Encryption of connections: off (this version has none)
-    #[arg(long, hide_short_help = true, value_name = "off", value_parser = encryption)]
-    encryption: Option<()>,
-}
-
-fn encryption(text: &str) -> Result<(), String> {
-    match text {
-        "off" => Ok(()),
-        "require" | "prefer" => {
-            Err("this version does not encrypt connections: only `off` is to be had".into())
-        }
-        _ => Err("`off` is all that this version knows".into()),
-    }
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -609,6 +607,48 @@ impl From<Symlinks> for create::Symlinks {
             Symlinks::Skip => Self::Skip,
             Symlinks::Follow => Self::Follow,
             Symlinks::Store => Self::Store,
+        }
+    }
+}
+
+/// `--transport`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    /// TCP, and uTP where TCP does not come about
+    Both,
+    /// TCP alone
+    Tcp,
+    /// uTP alone
+    Utp,
+}
+
+impl From<Transport> for torrent::Transports {
+    fn from(typed: Transport) -> Self {
+        match typed {
+            Transport::Both => Self::Both,
+            Transport::Tcp => Self::Tcp,
+            Transport::Utp => Self::Utp,
+        }
+    }
+}
+
+/// `--encryption`
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Encryption {
+    /// Nothing goes plain; peers that don't encrypt are not spoken to
+    Require,
+    /// Connections begin encrypted where the peer can do that
+    Prefer,
+    /// Nothing is encrypted
+    Off,
+}
+
+impl From<Encryption> for torrent::Encryption {
+    fn from(typed: Encryption) -> Self {
+        match typed {
+            Encryption::Require => Self::Require,
+            Encryption::Prefer => Self::Prefer,
+            Encryption::Off => Self::Off,
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) fn session_config(
     Ok(SessionConfig {
         port: args.port,
         via: cx.via.clone(),
+        encryption: args.encryption.into(),
+        transports: args.transport.into(),
         upload_limit: args.max_upload_limit.limit(),
         download_limit: args.max_download_limit.limit(),
         memory,
@@ -43,7 +45,7 @@ pub(crate) fn session_config(
 
 /// The way that the network flags leave open.
 pub(crate) fn via(args: &NetworkArgs) -> Via {
-    Via { bind: args.bind, interface: args.interface.clone() }
+    Via { bind: args.bind, interface: args.interface.clone(), proxy: args.proxy.clone() }
 }
 
 /// `$XDG_STATE_HOME/sprat`, by default `~/.local/state/sprat` (XDG Base Directory Specification).

@@ -38,7 +38,18 @@ pub(super) fn command(args: &[OsString]) -> Command {
 
 /// Without `--resolve`, `magnet` speaks to nobody. Trackers and peers go into what it prints.
 fn network_needs_resolve(magnet: Command) -> Command {
-    let flags = ["port", "bind", "interface", "max_peers", "max_upload_limit", "max_download_limit", "state"];
+    let flags = [
+        "port",
+        "bind",
+        "interface",
+        "encryption",
+        "proxy",
+        "transport",
+        "max_peers",
+        "max_upload_limit",
+        "max_download_limit",
+        "state",
+    ];
     flags.iter().fold(magnet, |magnet, flag| magnet.mut_arg(flag, |arg| arg.requires("resolve")))
 }
 

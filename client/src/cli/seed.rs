@@ -38,7 +38,7 @@ pub(crate) async fn run(cx: &Context, args: SeedArgs) -> Result<(), CliError> {
         }
     }
     get::refuse_twice(served.iter().map(|one| &one.source))?;
-    let bind = config.via.bind;
+    let (bind, proxied) = (config.via.bind, config.via.proxy.is_some());
     let session = Session::start(config).await?;
     let transfers = served
         .iter()
@@ -52,7 +52,7 @@ pub(crate) async fn run(cx: &Context, args: SeedArgs) -> Result<(), CliError> {
                 ..get::torrent_of(&one.source, &args.network)
             };
             let mut magnet = Box::new(magnet_of(&one.source, &added));
-            if torrent.trackers.is_empty() {
+            if torrent.trackers.is_empty() && !proxied {
                 // Nobody else can tell where we are.
                 magnet.peers = own_peers(bind, session.port());
             }

@@ -32,6 +32,11 @@ const STOP_LIMIT: Duration = Duration::from_millis(300);
 const PORT_ATTEMPTS: usize = 20;
 
 pub(crate) async fn run(cx: &Context, args: ShareArgs) -> Result<(), CliError> {
+    if args.network.proxy.is_some() {
+        return Err(CliError::Usage(
+            "--proxy: nobody can come in through a proxy, so nothing can be shared".into(),
+        ));
+    }
     let mut signals = Signals::listen()?;
     let added = net::added_trackers(&args.network)?;
     let config = net::session_config(cx, &args.network, net::DEFAULT_MEMORY)?;

@@ -540,7 +540,7 @@ fn what_is_refused_is_refused_in_the_words_of_the_user() {
         (vec!["magnet", V2, "--v1"], Exit::Input, "it has no v1 info hash"),
         (vec!["show", V1, V2, "--diff", V1], Exit::Usage, "--diff compares OTHER with one SOURCE"),
         (vec!["show", ""], Exit::Usage, "the source is empty"),
-        (vec!["get", "x", "--encryption", "require"], Exit::Usage, "does not encrypt"),
+        (vec!["get", "x", "--encryption", "maybe"], Exit::Usage, "require, prefer, off"),
         (vec!["magnet", "x", "--port", "1"], Exit::Usage, "--resolve"),
         (vec!["demo", "--size", "0"], Exit::Usage, "nothing to share"),
     ] {

@@ -112,11 +112,14 @@ enum End {
 }
 
 async fn run(key: PeerKey, shaken: Shaken, link: Link, outbox: Arc<Outbox>) {
-    let Shaken { stream, peer, received, .. } = shaken;
+    let Shaken { mut stream, peer, received, .. } = shaken;
     tracing::debug!(addr = %peer.addr, id = %peer.peer_id, direction = ?peer.direction, "connected");
-    tune(&stream);
-    let reader = Reader::new(&stream, received, key, &link);
-    let writer = Writer::new(&stream, &outbox, key, &link);
+    if let Some(tcp) = stream.tcp() {
+        tune(tcp);
+    }
+    let (inlet, outlet) = stream.split();
+    let reader = Reader::new(inlet, received, key, &link);
+    let writer = Writer::new(outlet, &outbox, key, &link);
     let end = tokio::select! {
         Err(end) = reader.run() => end,
         Err(end) = writer.run() => end,

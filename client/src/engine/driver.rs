@@ -449,13 +449,14 @@ impl Driver {
         let shared = Arc::clone(&self.opener.shared);
         let names = Names { hashes: self.torrent.hashes(), open: self.names_open };
         self.tasks.spawn(async move {
+            shared.outside.ready().await;
             let _permit = shared.half_open.acquire().await;
-            Done::Dialled(addr, dial(addr, &shared.outside, names, swarm, shared.peer_id).await)
+            Done::Dialled(addr, dial(addr, &shared.manner, names, swarm).await)
         });
     }
 
     fn announce(&mut self, tracker: TrackerId, url: Arc<str>, request: AnnounceRequest) {
-        let announcer = self.opener.shared.announcer.clone();
+        let (announcer, way) = (self.opener.shared.announcer.clone(), self.opener.shared.outside.clone());
         // A queue of our own making: tasks that are started in order may run in any, and a lock would serve who came first.
         let (over, next) = oneshot::channel::<()>();
         let before = self.turns.insert(tracker, next);
@@ -465,6 +466,9 @@ impl Driver {
                 // It never sends: it is dropped when that announce is over.
                 let patience = if goodbye { LAST_WORD } else { Duration::MAX };
                 let _ = timeout(patience, before).await;
+            }
+            if !goodbye {
+                way.ready().await;
             }
             let announced = announcer.announce(&url, &request).await;
             drop(over);

@@ -1,28 +1,43 @@
 //! From a socket to a peer that has said which torrent it means and who it is: dialled by [`dial`], or come in by [`accept`].
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 use torrent_format::{InfoHash, InfoHashes, PeerId};
 
+use super::datagrams::Datagrams;
+use super::mse;
 use super::net::Outside;
-use crate::torrent::{Connected, Direction};
+use super::stream::Stream;
+use super::utp::Utp;
+use crate::torrent::{Connected, Direction, Encryption, Opening, Transports};
 use crate::wire::handshake::HANDSHAKE_LENGTH;
+use crate::wire::mse::{MseError, Proof};
 use crate::wire::{Capabilities, Handshake, HandshakeError};
 
 /// How long a connection may take to come about. Longer than three SYNs (0, 1 and 3 s).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long TCP may take before uTP is tried beside it: most that will ever come about have by then.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// Peers that are remembered to be reached by uTP only. Forgetting them costs each a second.
+const MAX_REMEMBERED: usize = 1_000;
+
 /// How long a peer may take for its handshake, from the moment that the connection stands, however it dribbles.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that a peer without a handshake can make us hold.
-const FIRST_BUFFER: usize = 4096;
+pub(super) const FIRST_BUFFER: usize = 4096;
+
+/// So many bytes say that it is a handshake: the name of the protocol, and its length.
+const PROTOCOL_LENGTH: usize = 20;
 
 /// What a peer has said when its torrent is known: everything but its peer id.
 const ENOUGH_TO_ROUTE: usize = HANDSHAKE_LENGTH - 20;
@@ -30,7 +45,7 @@ const ENOUGH_TO_ROUTE: usize = HANDSHAKE_LENGTH - 20;
 /// A connection whose handshakes are done.
 #[derive(Debug)]
 pub(super) struct Shaken {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) peer: Connected,
     /// The name of the torrent in the answer.
     pub(super) name: InfoHash,
@@ -43,6 +58,8 @@ pub(super) struct Shaken {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeFailure {
+    #[error("{0}")]
+    Connect(io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("no connection within {} s", CONNECT_TIMEOUT.as_secs())]
@@ -53,10 +70,73 @@ pub(super) enum HandshakeFailure {
     Closed,
     #[error(transparent)]
     Protocol(#[from] HandshakeError),
+    #[error(transparent)]
+    Mse(#[from] MseError),
+    #[error("it does not encrypt, and --encryption require is given")]
+    Plain,
     #[error("no torrent {0} here")]
     Unknown(InfoHash),
     #[error("it answered for another torrent, {0}")]
     OtherTorrent(InfoHash),
+}
+
+impl HandshakeFailure {
+    /// Another way to begin may do better: the peer is there, and may not have understood this one.
+    fn is_of_opening(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::HandshakeTimeout | Self::Closed | Self::Protocol(_) | Self::Mse(_) => true,
+            Self::Connect(_) | Self::ConnectTimeout | Self::Plain => false,
+            Self::Unknown(_) | Self::OtherTorrent(_) => false,
+        }
+    }
+}
+
+/// What all handshakes of a session have in common.
+#[derive(Debug)]
+pub(super) struct Manner {
+    pub(super) outside: Outside,
+    pub(super) peer_id: PeerId,
+    pub(super) encryption: Encryption,
+    pub(super) transports: Transports,
+    /// `None`: not allowed, or not to be had.
+    pub(super) utp: Option<Utp>,
+    /// Peers to which only uTP led.
+    by_utp: Mutex<HashSet<SocketAddr>>,
+    /// Who dials us and wants to negotiate takes turns: see [`mse::respond`].
+    turn: Semaphore,
+}
+
+impl Manner {
+    /// TCP alone, for now.
+    pub(super) fn new(outside: Outside, peer_id: PeerId, encryption: Encryption) -> Self {
+        Self {
+            outside,
+            peer_id,
+            encryption,
+            transports: Transports::Tcp,
+            utp: None,
+            by_utp: Mutex::default(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Over these transports; uTP over these datagrams.
+    pub(super) fn over(self, transports: Transports, datagrams: &Datagrams) -> Self {
+        let utp = if transports.has_utp() { Utp::start(datagrams) } else { None };
+        Self { transports, utp, ..self }
+    }
+
+    fn led_by_utp(&self, addr: SocketAddr) -> bool {
+        self.by_utp.lock().unwrap_or_else(PoisonError::into_inner).contains(&addr)
+    }
+
+    fn remember_utp(&self, addr: SocketAddr) {
+        let mut known = self.by_utp.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_REMEMBERED {
+            known.clear();
+        }
+        known.insert(addr);
+    }
 }
 
 /// What is known of the torrent's names.
@@ -71,21 +151,50 @@ pub(super) struct Names {
 /// is led from the v1 swarm of a hybrid torrent to that of v2 so (BEP 52, "Upgrade Path"). libtorrent does that also to one that has not
 /// said so, if it has known v2 at an earlier time: an answer by a name that nobody knows yet is taken for that, and the caller has to look
 /// at [`Shaken::name`] when the info is known.
+///
+/// How it begins, and how it begins anew if that was not understood, is [`Encryption::openings`]'s.
 pub(super) async fn dial(
     addr: SocketAddr,
-    outside: &Outside,
+    manner: &Manner,
     names: Names,
     info_hash: InfoHash,
-    peer_id: PeerId,
+) -> Result<Shaken, HandshakeFailure> {
+    let openings = manner.encryption.openings(addr.ip());
+    let mut outcome = Err(HandshakeFailure::Closed);
+    for opening in openings {
+        outcome = dial_once(addr, manner, names, info_hash, *opening).await;
+        match &outcome {
+            Err(failure) if failure.is_of_opening() => {
+                tracing::debug!(%addr, ?opening, "the beginning failed: {failure}");
+            }
+            _ => break,
+        }
+    }
+    outcome
+}
+
+async fn dial_once(
+    addr: SocketAddr,
+    manner: &Manner,
+    names: Names,
+    info_hash: InfoHash,
+    opening: Opening,
 ) -> Result<Shaken, HandshakeFailure> {
     let hashes = names.hashes;
-    let mut stream = timeout(CONNECT_TIMEOUT, outside.tcp_socket(addr)?.connect(addr))
-        .await
-        .map_err(|_| HandshakeFailure::ConnectTimeout)??;
+    let stream = timeout(CONNECT_TIMEOUT, connect(addr, manner)).await;
+    let mut stream =
+        stream.map_err(|_| HandshakeFailure::ConnectTimeout)?.map_err(HandshakeFailure::Connect)?;
     let shake = async {
-        let ours = Handshake { capabilities: offer(&hashes), info_hash, peer_id };
-        stream.write_all(&ours.encode()).await?;
-        let mut received = BytesMut::with_capacity(FIRST_BUFFER);
+        let ours = Handshake { capabilities: offer(&hashes), info_hash, peer_id: manner.peer_id }.encode();
+        let mut received = match opening {
+            Opening::Plain => {
+                stream.write_all(&ours).await?;
+                BytesMut::with_capacity(FIRST_BUFFER)
+            }
+            Opening::Hidden => {
+                mse::initiate(&mut stream, manner.encryption.methods(), info_hash, &ours).await?
+            }
+        };
         let theirs = read_handshake(&mut stream, &mut received).await?;
         if !names.open && !hashes.swarms().any(|known| known == theirs.info_hash) {
             return Err(HandshakeFailure::OtherTorrent(theirs.info_hash));
@@ -99,30 +208,101 @@ pub(super) async fn dial(
     Ok(shaken(stream, addr, Direction::Outgoing, theirs, (name, Some(name) != v1, upgradable), received))
 }
 
+/// Over TCP if that comes about soon; over uTP if it does not, and whichever is first. A peer to which only uTP led has both tried at once
+/// the next time.
+async fn connect(addr: SocketAddr, manner: &Manner) -> io::Result<Stream> {
+    let over_tcp = async { manner.outside.connect(addr).await.map(Stream::from) };
+    let Some(utp) = &manner.utp else { return over_tcp.await };
+    let over_utp = async { utp.connect(addr).await.map(Stream::from) };
+    if !manner.transports.has_tcp() {
+        return over_utp.await;
+    }
+    let start = if manner.led_by_utp(addr) { Duration::ZERO } else { HEAD_START };
+    tokio::pin!(over_tcp);
+    tokio::pin!(over_utp);
+    tokio::select! {
+        biased;
+        outcome = &mut over_tcp => match outcome {
+            Ok(stream) => return Ok(stream),
+            // Refused at once by a firewall, say, that lets UDP through.
+            Err(_) => {
+                let stream = over_utp.await?;
+                manner.remember_utp(addr);
+                return Ok(stream);
+            }
+        },
+        () = sleep(start) => {}
+    }
+    let (stream, by_utp) = tokio::select! {
+        biased;
+        outcome = &mut over_tcp => match outcome {
+            Ok(stream) => (stream, false),
+            Err(_) => (over_utp.await?, true),
+        },
+        outcome = &mut over_utp => match outcome {
+            Ok(stream) => (stream, true),
+            Err(_) => (over_tcp.await?, false),
+        },
+    };
+    if by_utp {
+        manner.remember_utp(addr);
+    }
+    Ok(stream)
+}
+
 /// Answers a peer that dialled us, if `known` has all the names of a torrent that is here and has this one: by the same name, or, if the
-/// peer says that it knows v2, by the v2 name.
+/// peer says that it knows v2, by the v2 name. A peer that hides proves a name that `proven` finds, and then says it.
 ///
 /// The answer goes out as soon as the torrent is known: some clients send their peer id only after they have seen ours.
 pub(super) async fn accept(
-    mut stream: TcpStream,
+    mut stream: Stream,
     addr: SocketAddr,
-    peer_id: PeerId,
+    manner: &Manner,
     known: impl Fn(&InfoHash) -> Option<InfoHashes>,
+    proven: impl Fn(&Proof) -> Option<InfoHash>,
 ) -> Result<(InfoHash, Shaken), HandshakeFailure> {
     let shake = async {
         let mut received = BytesMut::with_capacity(FIRST_BUFFER);
+        let opening = read_opening(&mut stream, &mut received).await?;
+        if !manner.encryption.takes(opening) {
+            return Err(match opening {
+                Opening::Plain => HandshakeFailure::Plain,
+                Opening::Hidden => HandshakeError::Protocol.into(),
+            });
+        }
+        let mut hidden = None;
+        if opening == Opening::Hidden {
+            let accept = manner.encryption.methods();
+            let (torrent, after) = mse::respond(&mut stream, accept, received, &manner.turn, proven).await?;
+            (hidden, received) = (Some(torrent), after);
+        }
         let (info_hash, offered) = read_beginning(&mut stream, &mut received).await?;
         let hashes = known(&info_hash).ok_or(HandshakeFailure::Unknown(info_hash))?;
+        if hidden.is_some_and(|torrent| !hashes.swarms().any(|name| name == torrent)) {
+            return Err(HandshakeFailure::OtherTorrent(info_hash));
+        }
         let v2 = hashes.v2_swarm().filter(|&v2| v2 == info_hash || offered.v2);
-        let ours = Handshake { capabilities: offer(&hashes), info_hash: v2.unwrap_or(info_hash), peer_id };
+        let name = v2.unwrap_or(info_hash);
+        let ours = Handshake { capabilities: offer(&hashes), info_hash: name, peer_id: manner.peer_id };
         stream.write_all(&ours.encode()).await?;
         let theirs = read_handshake(&mut stream, &mut received).await?;
         let upgradable = hashes.v2().is_none() && theirs.capabilities.v2;
-        Ok::<_, HandshakeFailure>((theirs, (ours.info_hash, v2.is_some(), upgradable), received))
+        Ok::<_, HandshakeFailure>((theirs, (name, v2.is_some(), upgradable), received))
     };
     let (theirs, name, received) =
         timeout(HANDSHAKE_TIMEOUT, shake).await.map_err(|_| HandshakeFailure::HandshakeTimeout)??;
     Ok((theirs.info_hash, shaken(stream, addr, Direction::Incoming, theirs, name, received)))
+}
+
+/// How the peer begins: the first byte that is not a handshake's makes it a negotiation, whose first bytes are anything.
+async fn read_opening(stream: &mut Stream, received: &mut BytesMut) -> Result<Opening, HandshakeFailure> {
+    loop {
+        match Handshake::decode(received) {
+            Err(HandshakeError::Protocol) => return Ok(Opening::Hidden),
+            Ok(_) if received.len() >= PROTOCOL_LENGTH => return Ok(Opening::Plain),
+            Ok(_) => read_more(stream, received).await?,
+        }
+    }
 }
 
 /// What we offer for a torrent.
@@ -132,7 +312,7 @@ fn offer(hashes: &InfoHashes) -> Capabilities {
 
 /// `name`: of the torrent in the answer, whether that is the v2 name, and [`Shaken::upgradable`] if it is not. libtorrent takes hash messages on no other connection, so that neither do we send them there.
 fn shaken(
-    stream: TcpStream,
+    stream: Stream,
     addr: SocketAddr,
     direction: Direction,
     theirs: Handshake,
@@ -148,7 +328,7 @@ fn shaken(
 
 /// All but the peer id, as soon as it is there; the bytes stay in `received`.
 async fn read_beginning(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     received: &mut BytesMut,
 ) -> Result<(InfoHash, Capabilities), HandshakeFailure> {
     loop {
@@ -167,10 +347,7 @@ async fn read_beginning(
     }
 }
 
-async fn read_handshake(
-    stream: &mut TcpStream,
-    received: &mut BytesMut,
-) -> Result<Handshake, HandshakeFailure> {
+async fn read_handshake(stream: &mut Stream, received: &mut BytesMut) -> Result<Handshake, HandshakeFailure> {
     loop {
         if let Some(handshake) = Handshake::decode(received)? {
             received.advance(HANDSHAKE_LENGTH);
@@ -181,8 +358,8 @@ async fn read_handshake(
 }
 
 /// Never grows the buffer: a handshake that is not whole leaves room in it.
-async fn read_more(stream: &mut TcpStream, received: &mut BytesMut) -> Result<(), HandshakeFailure> {
-    match stream.read_buf(received).await? {
+pub(super) async fn read_more(stream: &mut Stream, received: &mut BytesMut) -> Result<(), HandshakeFailure> {
+    match stream.read_some(received).await? {
         0 => Err(HandshakeFailure::Closed),
         _ => Ok(()),
     }
@@ -190,7 +367,8 @@ async fn read_more(stream: &mut TcpStream, received: &mut BytesMut) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use torrent_format::InfoHashV2;
 
     use super::*;
@@ -205,6 +383,19 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(addr));
         (ours.unwrap().0, theirs.unwrap())
+    }
+
+    /// All plain, so that these tests say every byte.
+    fn manner() -> Manner {
+        Manner::new(Outside::default(), OURS, Encryption::Off)
+    }
+
+    async fn take(
+        stream: TcpStream,
+        addr: SocketAddr,
+        known: impl Fn(&InfoHash) -> Option<InfoHashes>,
+    ) -> Result<(InfoHash, Shaken), HandshakeFailure> {
+        accept(Stream::from(stream), addr, &manner(), known, |_| None).await
     }
 
     fn handshake(info_hash: InfoHash) -> [u8; HANDSHAKE_LENGTH] {
@@ -232,14 +423,14 @@ mod tests {
         theirs.write_all(bytes).await.unwrap();
         theirs.shutdown().await.unwrap();
         let addr = ours.peer_addr().unwrap();
-        accept(ours, addr, OURS, known).await
+        take(ours, addr, known).await
     }
 
     #[tokio::test]
     async fn the_answer_does_not_wait_for_the_peer_id() {
         let (ours, mut theirs) = pair().await;
         let addr = ours.peer_addr().unwrap();
-        let accepting = tokio::spawn(accept(ours, addr, OURS, known));
+        let accepting = tokio::spawn(take(ours, addr, known));
         let bytes = handshake(HASH);
         theirs.write_all(&bytes[..ENOUGH_TO_ROUTE]).await.unwrap();
         let mut answer = [0; HANDSHAKE_LENGTH];
@@ -280,7 +471,7 @@ mod tests {
             stream
         });
         assert!(matches!(
-            dial(addr, &Outside::default(), Names { hashes: HASH.into(), open: false }, HASH, OURS).await,
+            dial(addr, &manner(), Names { hashes: HASH.into(), open: false }, HASH).await,
             Err(HandshakeFailure::OtherTorrent(_))
         ));
         answering.await.unwrap();
@@ -292,7 +483,7 @@ mod tests {
         theirs.write_all(bytes).await.unwrap();
         let addr = ours.peer_addr().unwrap();
         let known = |name: &InfoHash| hashes.swarms().any(|known| known == *name).then_some(hashes);
-        let (_, shaken) = accept(ours, addr, OURS, known).await.unwrap();
+        let (_, shaken) = take(ours, addr, known).await.unwrap();
         let mut answer = [0; HANDSHAKE_LENGTH];
         theirs.read_exact(&mut answer).await.unwrap();
         (Handshake::decode(&answer).unwrap().unwrap(), shaken.peer.capabilities.v2)
@@ -336,7 +527,7 @@ mod tests {
                 (stream, Handshake::decode(&theirs).unwrap().unwrap())
             });
             let names = Names { hashes: hybrid(), open: false };
-            let shaken = dial(addr, &Outside::default(), names, dialled, OURS).await.unwrap();
+            let shaken = dial(addr, &manner(), names, dialled).await.unwrap();
             let (_stream, heard) = answering.await.unwrap();
             assert_eq!((heard.info_hash, heard.capabilities.v2), (dialled, true));
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2), "{dialled}");
@@ -354,17 +545,107 @@ mod tests {
                 stream
             });
             let names = Names { hashes: HASH.into(), open: true };
-            let shaken = dial(addr, &Outside::default(), names, HASH, OURS).await.unwrap();
+            let shaken = dial(addr, &manner(), names, HASH).await.unwrap();
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2));
             answering.await.unwrap();
         }
+    }
+
+    fn with(encryption: Encryption) -> Manner {
+        Manner::new(Outside::default(), OURS, encryption)
+    }
+
+    /// What the torrents here have as a name that a proof is of.
+    fn proven(proof: &Proof) -> Option<InfoHash> {
+        Some(HASH).filter(|name| proof.is(*name))
+    }
+
+    /// How a dial by this flag ends at a listener of that flag, and how many connections it took.
+    async fn meet(dialler: Encryption, listening: Encryption) -> (Result<Shaken, HandshakeFailure>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (told, mut shaken) = tokio::sync::mpsc::unbounded_channel();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, addr) = listener.accept().await.unwrap();
+                let taken = accept(Stream::from(stream), addr, &with(listening), known, proven).await;
+                told.send(taken.map(|(name, _)| name)).unwrap();
+            }
+        });
+        let names = Names { hashes: HASH.into(), open: false };
+        let outcome = dial(addr, &with(dialler), names, HASH).await;
+        serving.abort();
+        let _ = serving.await;
+        let mut connections = 0;
+        while let Some(taken) = shaken.recv().await {
+            connections += 1;
+            assert_eq!(taken.is_ok(), outcome.is_ok() && shaken.is_empty(), "{taken:?}");
+        }
+        (outcome, connections)
+    }
+
+    #[tokio::test]
+    async fn both_sides_meet_unless_one_insists_on_what_the_other_refuses() {
+        use Encryption::{Off, Prefer, Require};
+        for (dialler, listening, connections) in [
+            (Require, Require, Some(1)),
+            (Require, Prefer, Some(1)),
+            // Plain at first, on a network of our own.
+            (Prefer, Require, Some(2)),
+            (Prefer, Prefer, Some(1)),
+            (Prefer, Off, Some(1)),
+            (Off, Prefer, Some(1)),
+            (Off, Off, Some(1)),
+            (Require, Off, None),
+            (Off, Require, None),
+        ] {
+            let (outcome, tried) = meet(dialler, listening).await;
+            match (outcome, connections) {
+                (Ok(shaken), Some(connections)) => {
+                    assert_eq!(tried, connections, "{dialler:?} dials {listening:?}");
+                    assert_eq!((shaken.name, shaken.peer.peer_id), (HASH, OURS));
+                    let encrypted = [dialler, listening].contains(&Require);
+                    assert_eq!(shaken.stream.is_encrypted(), encrypted, "{dialler:?} dials {listening:?}");
+                }
+                (Err(failure), None) => assert!(failure.is_of_opening(), "{failure}"),
+                (outcome, _) => panic!("{dialler:?} dials {listening:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_hides_must_ask_for_the_torrent_that_it_has_proven_to_know() {
+        let other = InfoHash([8; 20]);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let accepting = tokio::spawn(async move {
+            let (stream, addr) = listener.accept().await.unwrap();
+            let known = |name: &InfoHash| [HASH, other].contains(name).then(|| (*name).into());
+            accept(Stream::from(stream), addr, &with(Encryption::Prefer), known, proven).await
+        });
+        let mut stream = Stream::from(TcpStream::connect(addr).await.unwrap());
+        let initial = handshake(other);
+        let negotiated =
+            mse::initiate(&mut stream, Encryption::Prefer.methods(), HASH, &initial).await.unwrap();
+        assert!(negotiated.is_empty());
+        let outcome = accepting.await.unwrap();
+        assert!(matches!(outcome, Err(HandshakeFailure::OtherTorrent(name)) if name == other), "{outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p65_an_endless_beginning_is_not_read_on() {
+        let (ours, mut theirs) = pair().await;
+        let addr = ours.peer_addr().unwrap();
+        theirs.write_all(&[0x55; 96 + 512 + 20]).await.unwrap();
+        let outcome = accept(Stream::from(ours), addr, &with(Encryption::Prefer), known, proven).await;
+        assert!(matches!(outcome, Err(HandshakeFailure::Mse(MseError::NoMark))), "{outcome:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_is_not_waited_for() {
         let (ours, _theirs) = pair().await;
         let addr = ours.peer_addr().unwrap();
-        let outcome = accept(ours, addr, OURS, known).await;
+        let outcome = take(ours, addr, known).await;
         assert!(matches!(outcome, Err(HandshakeFailure::HandshakeTimeout)), "{outcome:?}");
     }
 }

@@ -8,15 +8,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::handshake;
 use super::net::Outside;
 use super::session::Shared;
+use super::stream::Stream;
+use super::utp::Utp;
+use crate::wire::mse::Proof;
 
 /// Where BitTorrent clients listen by custom (BEP 3), so where firewalls expect them.
 const CUSTOMARY: std::ops::RangeInclusive<u16> = 6881..=6889;
+
+/// What trackers are told where nobody can dial us. They take 0 for a mistake.
+const NOBODYS: u16 = 1;
 
 /// How often another port is tried for IPv6's sake: the system picks one that is free for IPv4, not for both.
 const ATTEMPTS: usize = 16;
@@ -35,11 +41,14 @@ pub(super) struct Listening {
     pub(super) udp: Vec<UdpSocket>,
 }
 
-/// Opens the port of CLI.md's `--port` on the address of `--bind`, or on all, IPv4 and IPv6.
+/// Opens the port of CLI.md's `--port` on the address of `--bind`, or on all, IPv4 and IPv6. With a proxy there is nothing to open.
 ///
 /// # Errors
 /// If a port that was asked for by number is taken, or none is free; with the address.
 pub(super) fn listen(port: Option<u16>, outside: &Outside) -> Result<Listening, (SocketAddr, io::Error)> {
+    if outside.via().proxy.is_some() {
+        return Ok(Listening { port: NOBODYS, tcp: vec![], udp: vec![] });
+    }
     match port {
         None => open_first(CUSTOMARY, outside),
         Some(0) => open_any(outside),
@@ -108,7 +117,7 @@ fn is_absent(error: &io::Error) -> bool {
 pub(super) async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
     let mut shaking = Unshaken::default();
     loop {
-        match accept(&listeners).await {
+        match accept(&listeners, shared.manner.utp.as_ref()).await {
             Ok((stream, addr)) => shaking.add(welcome(stream, addr, Arc::clone(&shared))),
             // The peer's doing, gone with the peer.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -120,21 +129,31 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, shared: Arc<Shared>) {
     }
 }
 
-async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
-    poll_fn(|context| {
+async fn accept(listeners: &[TcpListener], utp: Option<&Utp>) -> io::Result<(Stream, SocketAddr)> {
+    let over_tcp = poll_fn(|context| {
         for listener in listeners {
             if let Poll::Ready(outcome) = listener.poll_accept(context) {
-                return Poll::Ready(outcome);
+                return Poll::Ready(outcome.map(|(tcp, addr)| (Stream::from(tcp), addr)));
             }
         }
         Poll::Pending
-    })
-    .await
+    });
+    let over_utp = async {
+        match utp {
+            Some(utp) => utp.accept().await.map(|(utp, addr)| (Stream::from(utp), addr)),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = over_tcp => outcome,
+        outcome = over_utp => outcome,
+    }
 }
 
-async fn welcome(stream: TcpStream, addr: SocketAddr, shared: Arc<Shared>) {
+async fn welcome(stream: Stream, addr: SocketAddr, shared: Arc<Shared>) {
     let known = |info_hash: &_| shared.hashes_of(info_hash);
-    match handshake::accept(stream, addr, shared.peer_id, known).await {
+    let proven = |proof: &Proof| shared.name_of(proof);
+    match handshake::accept(stream, addr, &shared.manner, known, proven).await {
         Ok((info_hash, shaken)) => shared.deliver(&info_hash, shaken),
         Err(error) => tracing::debug!(%addr, "no handshake: {error}"),
     }
@@ -164,6 +183,7 @@ impl Unshaken {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
     use tokio::sync::mpsc;
 
     use super::*;

@@ -4,6 +4,9 @@
 //! `--bind` is a source address: no packet has another one. `--interface` is a device (`SO_BINDTODEVICE`): while it is down, or gone,
 //! sockets can't be made and packets can't leave, whatever the routes say. Names go the same way. The system's resolver can't be told
 //! which, so that with either flag a resolver asks through sockets of ours.
+//!
+//! With `--proxy`, connections are made by the proxy, and names are left to it. It carries no UDP and nobody comes in through it: there are
+//! no such sockets then.
 
 use std::future::Future;
 use std::io;
@@ -23,11 +26,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::proxy::Proxy;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
 /// How long a name server may take to take a connection: for the rare answer that is too long for UDP.
 const NAME_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an interface that is down is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Where systemd-resolved says which name servers it asks, for those who would rather ask them themselves.
 const UPSTREAM_NAME_SERVERS: &str = "/run/systemd/resolve/resolv.conf";
@@ -39,12 +47,14 @@ pub struct Via {
     pub bind: Option<IpAddr>,
     /// `--interface`: the only device, by name.
     pub interface: Option<String>,
+    /// `--proxy`: who makes all connections for us.
+    pub proxy: Option<Proxy>,
 }
 
 impl Via {
     /// Whether anything is ruled out.
     fn is_limited(&self) -> bool {
-        self.interface.is_some() || self.bind.is_some_and(|ip| !ip.is_unspecified())
+        self.proxy.is_some() || self.interface.is_some() || self.bind.is_some_and(|ip| !ip.is_unspecified())
     }
 }
 
@@ -61,6 +71,9 @@ pub enum OutsideError {
     /// A name that nothing here has.
     #[error("there is no network interface {0}: `ip link` lists them")]
     NoInterface(String),
+    /// reqwest does not take it.
+    #[error("can't use the proxy {0}")]
+    Proxy(Proxy),
 }
 
 /// See the module. Cheap to clone.
@@ -108,6 +121,9 @@ impl Outside {
         {
             return Err(OutsideError::NoInterface(name.clone()));
         }
+        if let Some(proxy) = via.proxy.as_ref().filter(|proxy| proxy.for_http().is_err()) {
+            return Err(OutsideError::Proxy(proxy.clone()));
+        }
         let via = Arc::new(via);
         let names = if via.is_limited() { Names::bound(Arc::clone(&via)) } else { Names::System };
         Ok(Self { via, names })
@@ -118,19 +134,42 @@ impl Outside {
         &self.via
     }
 
-    /// A socket that may connect to `to`.
+    /// Waits while the interface of `--interface` is down, or gone. What is begun meanwhile would fail, and be held against whoever was
+    /// to be reached.
+    pub async fn ready(&self) {
+        while let Some(name) = &self.via.interface
+            && !is_up(name)
+        {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Connects to `to`, through the proxy if there is one.
     ///
     /// # Errors
-    /// If the way is closed: an interface that is gone, a source address that nothing here has, or of the other version of IP.
-    pub fn tcp_socket(&self, to: SocketAddr) -> io::Result<TcpSocket> {
-        self.via.tcp_socket(to)
+    /// If the way is closed: an interface that is gone, a source address that nothing here has, or of the other version of IP; or by the
+    /// other end, or the proxy.
+    pub async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let Some(proxy) = &self.via.proxy else { return self.via.tcp_socket(to)?.connect(to).await };
+        let (host, port) = proxy.place();
+        let mut outcome = Err(io::Error::other(format!("the proxy {host} has no address")));
+        for addr in self.addresses(host, port).await? {
+            match self.via.tcp_socket(addr)?.connect(addr).await {
+                Ok(stream) => return proxy.connect(stream, to).await,
+                Err(error) => {
+                    outcome = Err(io::Error::new(error.kind(), format!("the proxy {addr}: {error}")));
+                }
+            }
+        }
+        outcome
     }
 
     /// Listens at `at`; an address of one version of IP listens to that alone.
     ///
     /// # Errors
-    /// As [`Self::tcp_socket`], or if the port is taken.
+    /// As [`Self::connect`], if the port is taken, or always with a proxy: nobody comes in through it.
     pub fn tcp_listener(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        self.no_proxy()?;
         let socket = self.via.socket(at, Type::STREAM, Protocol::TCP)?;
         // Connections of an earlier run in TIME_WAIT don't keep the port.
         socket.set_reuse_address(true)?;
@@ -144,6 +183,7 @@ impl Outside {
     /// # Errors
     /// As [`Self::tcp_listener`].
     pub fn udp_socket(&self, at: SocketAddr) -> io::Result<UdpSocket> {
+        self.no_proxy()?;
         self.via.udp_socket(at)
     }
 
@@ -152,6 +192,7 @@ impl Outside {
     /// # Errors
     /// As [`Self::tcp_listener`].
     pub fn group_socket(&self, group: SocketAddr) -> io::Result<UdpSocket> {
+        self.no_proxy()?;
         let socket = self.via.socket(group, Type::DGRAM, Protocol::UDP)?;
         socket.set_reuse_address(true)?;
         #[cfg(not(target_os = "linux"))]
@@ -160,11 +201,30 @@ impl Outside {
         UdpSocket::from_std(socket.into())
     }
 
+    fn no_proxy(&self) -> io::Result<()> {
+        match &self.via.proxy {
+            None => Ok(()),
+            Some(proxy) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, format!("the proxy {proxy} can't carry this")))
+            }
+        }
+    }
+
     /// The addresses of a name (or of an address, as text), with this port.
     ///
     /// # Errors
-    /// If it has none, or nobody can be asked.
+    /// If it has none, or nobody can be asked: names are a proxy's business where there is one.
     pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match (&self.via.proxy, host.parse()) {
+            (_, Ok(ip)) => Ok(vec![SocketAddr::new(ip, port)]),
+            (Some(proxy), Err(_)) => {
+                Err(io::Error::other(format!("its name is left to the proxy {proxy}: an address is needed")))
+            }
+            (None, Err(_)) => self.addresses(host, port).await,
+        }
+    }
+
+    async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         match &self.names {
             Names::System => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
             Names::Bound(resolver) => {
@@ -189,15 +249,30 @@ impl Outside {
         self.resolve(host, port).await
     }
 
-    /// Begins an HTTP client that goes this way. A proxy that the environment names is none of its ways.
+    /// Begins an HTTP client that goes this way. If no way is ruled out, a proxy that the environment names is one, too.
     pub fn http(&self) -> ClientBuilder {
+        self.client(false)
+    }
+
+    /// The same without a proxy of the environment's.
+    pub fn http_alone(&self) -> ClientBuilder {
+        self.client(true)
+    }
+
+    fn client(&self, alone: bool) -> ClientBuilder {
         // An error says that somebody has chosen a provider already, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder()
             .user_agent(concat!("sprat/", env!("CARGO_PKG_VERSION")))
             .local_address(self.via.bind)
             .dns_resolver(Arc::new(self.clone()));
-        let builder = if self.via.is_limited() { builder.no_proxy() } else { builder };
+        let builder = match self.via.proxy.as_ref().map(Proxy::for_http) {
+            Some(Ok(proxy)) => builder.proxy(proxy),
+            // A URL that no client takes was refused at the start.
+            Some(Err(_)) => unreachable!("it was looked at before"),
+            None if self.via.is_limited() || alone => builder.no_proxy(),
+            None => builder,
+        };
         match &self.via.interface {
             #[cfg(any(target_os = "linux", target_os = "macos"))]
             Some(name) => builder.interface(name),
@@ -210,7 +285,13 @@ impl Resolve for Outside {
     fn resolve(&self, name: Name) -> Resolving {
         let outside = self.clone();
         Box::pin(async move {
-            let addrs = Self::resolve(&outside, name.as_str(), 0).await?;
+            // Of all names, with a proxy, only its own.
+            let is_proxy = outside.via.proxy.as_ref().is_some_and(|proxy| proxy.is_at(name.as_str()));
+            let addrs = if is_proxy {
+                outside.addresses(name.as_str(), 0).await?
+            } else {
+                Self::resolve(&outside, name.as_str(), 0).await?
+            };
             Ok(Box::new(addrs.into_iter()) as Addrs)
         })
     }
@@ -251,6 +332,12 @@ impl Via {
         socket.bind(&at.into())?;
         UdpSocket::from_std(socket.into())
     }
+}
+
+/// Whether an interface is up and has an address.
+fn is_up(interface: &str) -> bool {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().any(|it| it.name == interface && it.is_oper_up())
 }
 
 /// The kernel's number of an interface.
@@ -379,17 +466,17 @@ mod tests {
         let outside = Outside::new(bound.into()).unwrap();
         let listener = Outside::default().tcp_listener(SocketAddr::new(LOCALHOST, 0)).unwrap();
         let to = listener.local_addr().unwrap();
-        let stream = outside.tcp_socket(to).unwrap().connect(to).await.unwrap();
+        let stream = outside.connect(to).await.unwrap();
         assert_eq!(listener.accept().await.unwrap().1, stream.local_addr().unwrap());
         assert_eq!(stream.local_addr().unwrap().ip(), bound);
         let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         assert_eq!(outside.udp_socket(any).unwrap().local_addr().unwrap().ip(), bound);
         let v6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 9);
-        assert!(outside.tcp_socket(v6).is_err());
+        assert!(outside.connect(v6).await.is_err());
         let any_v6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
         assert!(outside.udp_socket(any_v6).is_err());
         let nobodys = Outside::new(IpAddr::from(Ipv4Addr::new(192, 0, 2, 1)).into()).unwrap();
-        assert_eq!(nobodys.tcp_socket(to).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        assert_eq!(nobodys.connect(to).await.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[cfg(target_os = "linux")]
@@ -398,9 +485,31 @@ mod tests {
         let lo = Outside::new(Via { interface: Some("lo".into()), ..Via::default() }).unwrap();
         let listener = lo.tcp_listener(SocketAddr::new(LOCALHOST, 0)).unwrap();
         let to = listener.local_addr().unwrap();
-        lo.tcp_socket(to).unwrap().connect(to).await.unwrap();
+        lo.connect(to).await.unwrap();
         let socket = lo.udp_socket(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).unwrap();
         assert_eq!(socket2::SockRef::from(&socket).device().unwrap().as_deref(), Some(&b"lo"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_proxy_leaves_no_other_way() {
+        // Nobody listens there.
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let proxy: Proxy = format!("socks5://{dead}").parse().unwrap();
+        let outside = Outside::new(Via { proxy: Some(proxy), ..Via::default() }).unwrap();
+        let listener = Outside::default().tcp_listener(SocketAddr::new(LOCALHOST, 0)).unwrap();
+        let there = listener.local_addr().unwrap();
+        let error = outside.connect(there).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains(&dead.to_string()), "{error}");
+        let client = outside.http().build().unwrap();
+        assert!(client.get(format!("http://{there}/")).send().await.is_err());
+        let any = SocketAddr::new(LOCALHOST, 0);
+        assert_eq!(outside.udp_socket(any).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(outside.tcp_listener(any).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert!(outside.find("localhost:1").await.is_err());
+        assert_eq!(outside.find("192.0.2.1:1").await.unwrap(), ["192.0.2.1:1".parse().unwrap()]);
+        // It came to nobody's door.
+        assert!(timeout(LOOK_AGAIN, listener.accept()).await.is_err());
     }
 
     /// The answer to a query for the address of a name: 192.0.2.7.

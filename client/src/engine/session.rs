@@ -14,14 +14,17 @@ use torrent_format::{Info, InfoHash, InfoHashes, PeerId};
 use super::announce::Announcer;
 use super::buffer::BufferPool;
 use super::datagrams::{Datagrams, Receiving};
-use super::handshake::Shaken;
+use super::handshake::{Manner, Shaken};
 use super::limit::Limiter;
 use super::listen::{self, Listening};
 use super::lsd;
 use super::net::{Outside, OutsideError, Via};
 use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
 use super::task::{self, Job, News, Purpose};
-use crate::torrent::{Ablation, Event, InfoFault, PeerSource, PeerStats, Stats, Stay};
+use crate::torrent::{
+    Ablation, Encryption, Event, InfoFault, PeerSource, PeerStats, Stats, Stay, Transports,
+};
+use crate::wire::mse::Proof;
 
 /// What torrents share.
 #[derive(Clone, Debug)]
@@ -30,6 +33,10 @@ pub struct SessionConfig {
     pub port: Option<u16>,
     /// Where packets may leave and come in.
     pub via: Via,
+    /// Which connections are hidden.
+    pub encryption: Encryption,
+    /// What carries connections.
+    pub transports: Transports,
     /// Bytes a second for all torrents together.
     pub upload_limit: Option<u64>,
     /// Bytes a second for all torrents together.
@@ -226,6 +233,8 @@ pub(super) struct Shared {
     /// What goes by UDP from the port that we listen on.
     pub(super) datagrams: Datagrams,
     pub(super) peer_id: PeerId,
+    /// How hands are shaken.
+    pub(super) manner: Manner,
     /// For payload on its way to the disk.
     pub(super) pool: BufferPool,
     /// For payload on its way to peers, in bytes.
@@ -283,17 +292,22 @@ impl Session {
         let outside = Outside::new(config.via.clone())?;
         let Listening { port, tcp, udp } = listen::listen(config.port, &outside)
             .map_err(|(addr, source)| SessionError::Listen { addr, source })?;
+        let tcp = if config.transports.has_tcp() { tcp } else { Vec::new() };
         let way = outside.clone();
         // Reads the system's certificates: many small files.
         let announcer = tokio::task::spawn_blocking(move || Announcer::new(&way)).await;
         let announcer = announcer.map_err(|error| SessionError::Http(error.to_string()))?;
         let (datagrams, receiving) = Datagrams::start(udp);
+        let peer_id = peer_id();
+        let manner = Manner::new(outside.clone(), peer_id, config.encryption);
+        let manner = manner.over(config.transports, &datagrams);
         let memory = config.memory.max(MIN_MEMORY);
         let shared = Arc::new(Shared {
             port,
+            manner,
             outside,
             datagrams,
-            peer_id: peer_id(),
+            peer_id,
             pool: BufferPool::new(memory - memory / UPLOAD_SHARE),
             upload_memory: Arc::new(Semaphore::new(memory / UPLOAD_SHARE)),
             upload: Limiter::new(config.upload_limit),
@@ -403,6 +417,11 @@ impl Shared {
     /// All names of the torrent of this session that waits for peers by this one.
     pub(super) fn hashes_of(&self, info_hash: &InfoHash) -> Option<InfoHashes> {
         self.torrents().get(info_hash).map(|entry| entry.hashes)
+    }
+
+    /// The name, of a torrent of this session, that a peer has proven to know.
+    pub(super) fn name_of(&self, proof: &Proof) -> Option<InfoHash> {
+        self.torrents().keys().find(|name| proof.is(**name)).copied()
     }
 
     /// Hands a connection that came in to its torrent, if that has room.
@@ -519,6 +538,8 @@ mod tests {
         let config = SessionConfig {
             port: Some(0),
             via: IpAddr::from(Ipv4Addr::LOCALHOST).into(),
+            encryption: Encryption::default(),
+            transports: Transports::default(),
             upload_limit: None,
             download_limit: None,
             memory: 0,

@@ -20,7 +20,7 @@ use super::session::{
     TorrentHandle,
 };
 use super::storage::{Access, Allocate, Check, StorageError};
-use crate::torrent::{Ablation, Event, Stay};
+use crate::torrent::{Ablation, Encryption, Event, Stay, Transports};
 
 /// How long a thing may take that normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +39,8 @@ fn config(state: &Path, ip: IpAddr) -> SessionConfig {
     SessionConfig {
         port: Some(0),
         via: ip.into(),
+        encryption: Encryption::default(),
+        transports: Transports::default(),
         upload_limit: None,
         download_limit: None,
         memory: 16 * 1024 * 1024,
@@ -479,6 +481,43 @@ async fn a_tracker_makes_peers_known_and_hears_that_they_leave() {
     let announced = Announcer::new(&Outside::default()).unwrap().announce(&url, &stranger).await;
     let reply = announced.reply.unwrap();
     assert_eq!((reply.peers, reply.complete, reply.downloaded), (vec![], Some(0), Some(1)));
+}
+
+#[tokio::test]
+async fn everything_goes_encrypted_as_well() {
+    let tree = Tree::small();
+    let hidden = |config: &mut SessionConfig| config.encryption = Encryption::Require;
+    let (from, to) = (Host::with(hidden).await, Host::with(hidden).await);
+    tree.write(from.data.path());
+    let mut seeding = from.session.add(from.seed(&tree.info));
+    seeding.until_checked().await;
+    let mut getting = to.session.add(to.get(&tree.info, &[&from]));
+    getting.until_stopped().await;
+    tree.assert_whole(to.data.path());
+}
+
+#[tokio::test]
+async fn utp_carries_everything_where_there_is_no_tcp() {
+    let tree = Tree::small();
+    for (encryption, getter) in [
+        (Encryption::Off, Transports::Utp),
+        (Encryption::Require, Transports::Utp),
+        // TCP is refused, uTP is not.
+        (Encryption::Prefer, Transports::Both),
+    ] {
+        let with = |transports| {
+            move |config: &mut SessionConfig| {
+                (config.encryption, config.transports) = (encryption, transports);
+            }
+        };
+        let (from, to) = (Host::with(with(Transports::Utp)).await, Host::with(with(getter)).await);
+        tree.write(from.data.path());
+        let mut seeding = from.session.add(from.seed(&tree.info));
+        seeding.until_checked().await;
+        let mut getting = to.session.add(to.get(&tree.info, &[&from]));
+        getting.until_stopped().await;
+        tree.assert_whole(to.data.path());
+    }
 }
 
 #[tokio::test]

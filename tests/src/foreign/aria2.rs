@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::{Encryption, Options};
 use crate::netns::Host;
 use crate::process::{self, Process};
 use crate::require::{require_peer, require_version};
@@ -46,11 +47,20 @@ impl Aria2 {
     /// See [`super::Client::start`].
     #[track_caller]
     pub fn start(host: &Host, work: &Path, torrent: &Path, data: &Path) -> Self {
+        Self::start_with(host, work, torrent, data, Options::default())
+    }
+
+    /// Like [`Self::start`], with other options.
+    #[track_caller]
+    pub fn start_with(host: &Host, work: &Path, torrent: &Path, data: &Path, options: Options) -> Self {
         std::fs::create_dir_all(work).expect("a test directory can be made");
         std::fs::create_dir_all(data).expect("a test directory can be made");
         let mut command = command(host, torrent, data);
         // A ratio of 0 is no limit: it seeds until it is killed.
         command.args(["--seed-ratio=0.0", "--file-allocation=none", "--listen-port=6881"]);
+        if options.encryption == Encryption::Required {
+            command.args(["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]);
+        }
         let process = Process::spawn("aria2c", command.current_dir(work));
         Self { host: host.clone(), torrent: torrent.to_owned(), data: data.to_owned(), process }
     }

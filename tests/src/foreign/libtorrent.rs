@@ -4,6 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
+use super::{Encryption, Options};
 use crate::netns::Host;
 use crate::process::{self, Process};
 use crate::require::require_libtorrent;
@@ -114,6 +117,24 @@ impl Libtorrent {
     #[track_caller]
     pub fn start(host: &Host, source: impl AsRef<OsStr>, data: &Path) -> Self {
         Self::start_with(host, source, data, &[])
+    }
+
+    /// Like [`Self::start`], with other options.
+    #[track_caller]
+    pub fn start_as(host: &Host, source: impl AsRef<OsStr>, data: &Path, options: Options) -> Self {
+        // libtorrent's `enc_policy` and `enc_level`.
+        let (policy, level) = match options.encryption {
+            Encryption::Off => (2, 3),
+            Encryption::Allowed => (1, 3),
+            Encryption::Required => (0, 2),
+        };
+        let utp = options.utp;
+        let settings = json!({
+            "out_enc_policy": policy, "in_enc_policy": policy, "allowed_enc_level": level,
+            "enable_outgoing_utp": utp, "enable_incoming_utp": utp,
+            "enable_outgoing_tcp": !utp, "enable_incoming_tcp": !utp,
+        });
+        Self::start_with(host, source, data, &[&format!("settings={settings}")])
     }
 
     /// With more ways to find peers: `lsd`, `pex`, `peer=ADDRESS:PORT`.

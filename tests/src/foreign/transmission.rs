@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::{Encryption, Options};
 use crate::netns::Host;
 use crate::process::{self, Process};
 use crate::require::{require_peer, require_version};
@@ -68,9 +69,23 @@ impl Transmission {
     /// If it does not start.
     #[track_caller]
     pub fn start(host: &Host, work: &Path, torrent: &Path, data: &Path) -> Self {
+        Self::start_with(host, work, torrent, data, Options::default())
+    }
+
+    /// Like [`Self::start`], with other options.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[track_caller]
+    pub fn start_with(host: &Host, work: &Path, torrent: &Path, data: &Path, options: Options) -> Self {
+        let encryption = match options.encryption {
+            Encryption::Off => 0,
+            Encryption::Allowed => 1,
+            Encryption::Required => 2,
+        };
         let settings = json!({
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
-            "port-forwarding-enabled": false, "encryption": 0, "ratio-limit-enabled": false,
+            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": options.utp,
+            "port-forwarding-enabled": false, "encryption": encryption, "ratio-limit-enabled": false,
             "bind-address-ipv4": host.address().to_string(), "peer-port": 51413,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-whitelist": "127.0.0.1",
             "download-dir": data, "incomplete-dir-enabled": false, "start-added-torrents": true, "download-queue-enabled": false,

@@ -12,7 +12,7 @@ use crate::engine::session::{
     AddTorrent, Phase, Select, Session, SessionConfig, Snapshot, TorrentEvent, TorrentHandle,
 };
 use crate::engine::storage::{Access, Allocate, Check};
-use crate::torrent::{Ablation, Event, Stats, Stay};
+use crate::torrent::{Ablation, Encryption, Event, Stats, Stay, Transports};
 
 /// All buffers of a node, in bytes; there are several in one process.
 const MEMORY: usize = 16 << 20;
@@ -67,6 +67,8 @@ impl Node {
         let session = Session::start(SessionConfig {
             port: Some(0),
             via: LOOPBACK.into(),
+            encryption: Encryption::default(),
+            transports: Transports::default(),
             upload_limit,
             download_limit: None,
             memory: MEMORY,

@@ -44,13 +44,15 @@ pub(super) struct Http {
     /// Resolves names to public addresses only: for redirects from a public address. The address that is checked is the one that is
     /// dialled, so a name that changes in between changes nothing.
     outside: Client,
+    proxied: bool,
 }
 
 impl Http {
     /// See [`super::Announcer::new`].
     pub(super) fn new(way: &Outside) -> Result<Self, String> {
         let public_only = |builder: ClientBuilder| builder.dns_resolver(Arc::new(PublicOnly(way.clone())));
-        Ok(Self { anywhere: client(way, |builder| builder)?, outside: client(way, public_only)? })
+        let proxied = way.via().proxy.is_some();
+        Ok(Self { anywhere: client(way, |builder| builder)?, outside: client(way, public_only)?, proxied })
     }
 
     /// See [`super::Announcer::announce`].
@@ -89,7 +91,11 @@ impl Http {
         for _ in 0..=MAX_REDIRECTS {
             check_scheme(&url)?;
             let response = client.get(url.clone()).send().await.map_err(|error| failure(in_short(error)))?;
-            *local = response.remote_addr().is_some_and(|addr| is_local(addr.ip()));
+            *local = match self.proxied {
+                // The other end of the socket is the proxy: only an address says where the tracker is.
+                true => literal(&url).is_some_and(is_local),
+                false => response.remote_addr().is_some_and(|addr| is_local(addr.ip())),
+            };
             let Some(next) = redirected(&url, &response)? else { return Ok(response) };
             if !*local {
                 client = &self.outside;
@@ -113,7 +119,7 @@ const INWARDS: &str = "redirected from a public address into a private network";
 fn client(way: &Outside, adapt: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, String> {
     let builder = || {
         // Peers are not dialled through a proxy of the environment's, so the tracker must not see its address.
-        adapt(way.http().no_proxy().redirect(redirect::Policy::none()).pool_idle_timeout(IDLE))
+        adapt(way.http_alone().redirect(redirect::Policy::none()).pool_idle_timeout(IDLE))
     };
     // A machine without root certificates can still speak to http trackers.
     let client = builder().build().or_else(|error| {
@@ -129,6 +135,10 @@ struct PublicOnly(Outside);
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
         let outside = self.0.clone();
+        if outside.via().proxy.is_some() {
+            // The one name that is asked for here is the proxy's own; where others lead is its network's business.
+            return Resolve::resolve(&outside, name);
+        }
         Box::pin(async move {
             let mut addrs: Vec<SocketAddr> = outside.resolve(name.as_str(), 0).await?;
             addrs.retain(|addr| !is_local(addr.ip()));

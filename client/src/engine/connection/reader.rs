@@ -5,13 +5,13 @@
 use std::convert::Infallible;
 use std::io::{self, IoSliceMut};
 
-use bytes::{Buf as _, BufMut, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use torrent_format::BLOCK_LENGTH;
 
 use super::{Buffer, End, Link, PeerEvent, STALLED};
+use crate::engine::stream::Inlet;
 use crate::torrent::PeerKey;
 use crate::wire::message::BLOCK_HEADER_LENGTH;
 use crate::wire::{BlockRequest, Frame, FrameDecoder};
@@ -26,7 +26,7 @@ const MAX_READ_BUFFER: usize = 64 * 1024;
 const MAX_AHEAD: usize = 7;
 
 pub(super) struct Reader<'a> {
-    stream: &'a TcpStream,
+    inlet: Inlet<'a>,
     buffer: BytesMut,
     /// How much the buffer should hold; grows to [`MAX_READ_BUFFER`].
     room: usize,
@@ -47,8 +47,8 @@ struct Coming {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(stream: &'a TcpStream, received: BytesMut, key: PeerKey, link: &'a Link) -> Self {
-        Self { stream, buffer: received, room: MIN_READ_BUFFER, ahead: 0, key, link }
+    pub(super) fn new(inlet: Inlet<'a>, received: BytesMut, key: PeerKey, link: &'a Link) -> Self {
+        Self { inlet, buffer: received, room: MIN_READ_BUFFER, ahead: 0, key, link }
     }
 
     pub(super) async fn run(mut self) -> Result<Infallible, End> {
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
             for (buffer, head) in ahead.iter_mut().zip(heads) {
                 parts.extend([IoSliceMut::new(buffer.bytes_mut()), IoSliceMut::new(head)]);
             }
-            self.stream.try_read_vectored(&mut parts)
+            self.inlet.try_read_vectored(&mut parts)
         };
         let mut left = match read {
             Ok(0) if coming.filled < coming.payload.len() => return Err(End::Closed),
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.ahead = 0;
                 drop(ahead);
-                timeout_at(coming.deadline, self.stream.readable()).await.map_err(|_| End::Unfinished)??;
+                timeout_at(coming.deadline, self.inlet.readable()).await.map_err(|_| End::Unfinished)??;
                 return Ok(Some(coming));
             }
             Err(error) => return Err(error.into()),
@@ -167,7 +167,9 @@ impl<'a> Reader<'a> {
         let room = self.room.max(FrameDecoder::wanted(&self.buffer));
         self.buffer.reserve(room.saturating_sub(held).max(1));
         // Reserving may have made more room than was asked for.
-        read(self.stream, &mut (&mut self.buffer).limit(room.saturating_sub(held).max(1))).await?;
+        if self.inlet.read(&mut self.buffer, room.saturating_sub(held).max(1)).await? == 0 {
+            return Err(End::Closed);
+        }
         if self.buffer.len() >= room {
             self.room = (self.room * 2).min(MAX_READ_BUFFER);
         }
@@ -176,17 +178,5 @@ impl<'a> Reader<'a> {
 
     async fn tell(&self, event: PeerEvent) -> Result<(), End> {
         self.link.events.send((self.key, event)).await.map_err(|_| End::Ended)
-    }
-}
-
-async fn read(stream: &TcpStream, buffer: &mut impl BufMut) -> Result<(), End> {
-    loop {
-        stream.readable().await?;
-        match stream.try_read_buf(buffer) {
-            Ok(0) => return Err(End::Closed),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }

@@ -1,9 +1,10 @@
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use torrent_format::{InfoHash, PeerId};
 
 use super::*;
+use crate::engine::stream::Stream;
 use crate::torrent::{Ablation, Config, Connected, Direction, Start, Stay, Time, Torrent};
 use crate::wire::Capabilities;
 use crate::wire::message::encode_block_header;
@@ -39,6 +40,7 @@ async fn rig(memory: usize) -> Rig {
         download: Limiter::new(None),
     };
     let name = InfoHash([0; 20]);
+    let stream = Stream::from(stream);
     let shaken = Shaken { stream, peer, name, upgradable: false, received: BytesMut::with_capacity(64) };
     let connection = Connection::start(key(peer), shaken, link);
     Rig { connection, theirs, events, pool }

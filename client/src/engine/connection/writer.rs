@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{End, Link, Outbox, PeerEvent, STALLED};
 use crate::engine::storage::{Direct, SendError, Storage};
+use crate::engine::stream::Outlet;
 use crate::torrent::PeerKey;
 use crate::wire::BlockRequest;
 use crate::wire::message::{BLOCK_HEADER_LENGTH, encode_block_header};
@@ -42,7 +43,7 @@ pub(super) const MIN_RATE: u64 = 1024;
 const MIN_UNSENT: u32 = 16 * 1024;
 
 pub(super) struct Writer<'a> {
-    stream: &'a TcpStream,
+    outlet: Outlet<'a>,
     outbox: &'a Outbox,
     /// Bytes of blocks to be sent together: 0 (one block) to [`MAX_DIRECT_BATCH`].
     batch: u32,
@@ -55,9 +56,11 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(stream: &'a TcpStream, outbox: &'a Outbox, key: PeerKey, link: &'a Link) -> Self {
-        limit_unsent(stream, MIN_UNSENT);
-        Self { stream, outbox, batch: 0, unsent: MIN_UNSENT, copies: true, key, link }
+    pub(super) fn new(outlet: Outlet<'a>, outbox: &'a Outbox, key: PeerKey, link: &'a Link) -> Self {
+        if let Some(tcp) = outlet.tcp() {
+            limit_unsent(tcp, MIN_UNSENT);
+        }
+        Self { outlet, outbox, batch: 0, unsent: MIN_UNSENT, copies: true, key, link }
     }
 
     pub(super) async fn run(mut self) -> Result<Infallible, End> {
@@ -83,10 +86,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Waits until that many bytes of payload may go, and, if they will be read, for memory. Messages go on meanwhile.
-    async fn turn(&self, bytes: u32) -> Result<Option<SemaphorePermit<'a>>, End> {
-        let link = self.link;
+    async fn turn(&mut self, bytes: u32) -> Result<Option<SemaphorePermit<'a>>, End> {
+        let (link, copies) = (self.link, self.copies);
         let turn = async {
-            let memory = if self.copies { Some(self.memory(bytes).await?) } else { None };
+            let memory = if copies { Some(take_memory(link, bytes).await?) } else { None };
             link.upload.take(bytes).await;
             Ok(memory)
         };
@@ -100,21 +103,19 @@ impl<'a> Writer<'a> {
         }
     }
 
-    async fn memory(&self, bytes: u32) -> Result<SemaphorePermit<'a>, End> {
-        self.link.upload_memory.acquire_many(bytes).await.map_err(|_| End::Ended)
-    }
-
     /// How much to take on next, after so many bytes took so long.
     fn adapt(&mut self, bytes: u32, took: Duration) {
         let most = if took < SWIFT && !self.copies { MAX_DIRECT_BATCH } else { MAX_BATCH };
         self.batch = if took < BRISK { (bytes.max(MIN_UNSENT) * 2).min(most) } else { 0 };
         let unsent = if self.batch >= MAX_BATCH { self.batch } else { MIN_UNSENT };
-        if std::mem::replace(&mut self.unsent, unsent) != unsent {
-            limit_unsent(self.stream, unsent);
+        if std::mem::replace(&mut self.unsent, unsent) != unsent
+            && let Some(tcp) = self.outlet.tcp()
+        {
+            limit_unsent(tcp, unsent);
         }
     }
 
-    async fn send_messages(&self) -> Result<(), End> {
+    async fn send_messages(&mut self) -> Result<(), End> {
         let messages = self.outbox.take_messages();
         let mut parts = [IoSlice::new(&messages)];
         self.write_all(&mut parts, VecDeque::new()).await
@@ -131,10 +132,11 @@ impl<'a> Writer<'a> {
         };
         self.send_messages().await?;
         let mut direct = 0;
-        while let Some(&block) = blocks.get(direct)
+        while let Some(tcp) = self.outlet.plain()
+            && let Some(&block) = blocks.get(direct)
             && let Some(source) = storage.direct(block)
         {
-            self.send_direct(storage, block, &source).await?;
+            self.send_direct(tcp, storage, block, &source).await?;
             direct += 1;
         }
         blocks.drain(..direct);
@@ -143,7 +145,7 @@ impl<'a> Writer<'a> {
             let bytes = blocks.iter().map(|block| block.length).sum();
             let memory = match memory {
                 Some(memory) => memory,
-                None => self.memory(bytes).await?,
+                None => take_memory(self.link, bytes).await?,
             };
             self.send_copies(storage, blocks).await?;
             drop(memory);
@@ -152,19 +154,25 @@ impl<'a> Writer<'a> {
     }
 
     /// The kernel sends it from its file.
-    async fn send_direct(&self, storage: &Storage, block: BlockRequest, source: &Direct) -> Result<(), End> {
+    async fn send_direct(
+        &mut self,
+        tcp: &TcpStream,
+        storage: &Storage,
+        block: BlockRequest,
+        source: &Direct,
+    ) -> Result<(), End> {
         let mut header = Vec::with_capacity(BLOCK_HEADER_LENGTH);
         encode_block_header(block, &mut header);
         let deadline = deadline(block.length.into());
         let mut rest = &header[..];
         while !rest.is_empty() {
-            let some = self.when_writable(deadline, || source.send_header(self.stream, rest)).await?;
+            let some = self.when_writable(deadline, |_| source.send_header(tcp, rest)).await?;
             rest = &rest[some..];
         }
         let mut sent = 0;
         while sent < block.length {
             let mut unreadable = false;
-            let send = || match source.send(self.stream, sent) {
+            let send = |_: &mut Outlet<'_>| match source.send(tcp, sent) {
                 Err(SendError::Source) => {
                     unreadable = true;
                     Ok(1)
@@ -182,7 +190,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The kernel could not go on with a block whose header has left: the file can't be sent from, or it was cut short just now.
-    async fn send_rest(&self, storage: &Storage, block: BlockRequest, sent: u32) -> Result<(), End> {
+    async fn send_rest(&mut self, storage: &Storage, block: BlockRequest, sent: u32) -> Result<(), End> {
         let blocks = self.read_blocks(storage.clone(), vec![block]).await?;
         // Nothing else can follow the header.
         let [(_, payload)] = &blocks[..] else { return Err(End::Unreadable) };
@@ -190,7 +198,7 @@ impl<'a> Writer<'a> {
         self.write_all(&mut [IoSlice::new(rest)], VecDeque::from([(rest.len(), block)])).await
     }
 
-    async fn send_copies(&self, storage: &Storage, blocks: Vec<BlockRequest>) -> Result<(), End> {
+    async fn send_copies(&mut self, storage: &Storage, blocks: Vec<BlockRequest>) -> Result<(), End> {
         let blocks = self.read_blocks(storage.clone(), blocks).await?;
         let messages = self.outbox.take_messages();
         let mut headers = Vec::with_capacity(blocks.len() * BLOCK_HEADER_LENGTH);
@@ -239,7 +247,7 @@ impl<'a> Writer<'a> {
     /// Writes `parts`; says of each block that it is sent once so many bytes have left. A peer that takes them drop by drop is left as well
     /// as one that takes none.
     async fn write_all(
-        &self,
+        &mut self,
         mut parts: &mut [IoSlice<'_>],
         mut ends: VecDeque<(usize, BlockRequest)>,
     ) -> Result<(), End> {
@@ -248,7 +256,7 @@ impl<'a> Writer<'a> {
         IoSlice::advance_slices(&mut parts, 0);
         let mut written = 0;
         while !parts.is_empty() {
-            let some = self.when_writable(deadline, || self.stream.try_write_vectored(parts)).await?;
+            let some = self.when_writable(deadline, |outlet| outlet.try_write_vectored(parts)).await?;
             IoSlice::advance_slices(&mut parts, some);
             written += some;
             while let Some((_, block)) = ends.pop_front_if(|(end, _)| *end <= written) {
@@ -260,16 +268,16 @@ impl<'a> Writer<'a> {
 
     /// Calls `write` until it has written some, waiting for room in between.
     async fn when_writable(
-        &self,
+        &mut self,
         deadline: Instant,
-        mut write: impl FnMut() -> io::Result<usize>,
+        mut write: impl FnMut(&mut Outlet<'_>) -> io::Result<usize>,
     ) -> Result<usize, End> {
         loop {
-            match write() {
+            match write(&mut self.outlet) {
                 Ok(0) => return Err(End::Closed),
                 Ok(written) => return Ok(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = timeout(STALLED, self.stream.writable());
+                    let writable = timeout(STALLED, self.outlet.writable());
                     let writable = timeout_at(deadline, writable).await.map_err(|_| End::TooSlow)?;
                     writable.map_err(|_| End::Stalled)??;
                 }
@@ -281,6 +289,11 @@ impl<'a> Writer<'a> {
     async fn tell(&self, event: PeerEvent) -> Result<(), End> {
         self.link.events.send((self.key, event)).await.map_err(|_| End::Ended)
     }
+}
+
+/// Waits for memory for that many bytes of payload.
+async fn take_memory(link: &Link, bytes: u32) -> Result<SemaphorePermit<'_>, End> {
+    link.upload_memory.acquire_many(bytes).await.map_err(|_| End::Ended)
 }
 
 /// When a peer that takes so many bytes must have taken them.
