@@ -3,6 +3,7 @@
 
 #[cfg(feature = "io")]
 pub mod cli;
+pub mod dht;
 #[cfg(feature = "io")]
 pub mod engine;
 pub mod torrent;

@@ -59,6 +59,7 @@ pub use action::{
     Swarm, Verdict, Verification, leaf_digest,
 };
 pub use announcer::TrackerId;
+pub use candidates::{is_local, may_dial};
 pub use config::{Ablation, Config, LINGER_LIMIT, Start, Stay};
 pub use peers::PeerKey;
 pub use reach::{Encryption, Opening, Transports};

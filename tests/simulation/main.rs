@@ -6,6 +6,7 @@ mod behaviours;
 mod chaos;
 mod churn;
 mod crowd;
+mod dht;
 mod experiments;
 mod pair;
 mod replay;

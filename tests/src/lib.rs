@@ -7,9 +7,9 @@ pub mod bench;
 pub mod bencode;
 pub mod binary;
 pub mod browser;
-
 pub mod content;
 pub mod directory;
+pub mod dht;
 pub mod fake_tracker;
 pub mod fluid;
 pub mod foreign;

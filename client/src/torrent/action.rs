@@ -61,6 +61,11 @@ pub enum PeerSource {
         /// That one's own address: it may name others that are as near to us as itself.
         from: IpAddr,
     },
+    /// A node of the DHT.
+    Dht {
+        /// Likewise of the node.
+        local: bool,
+    },
 }
 
 impl PeerSource {

@@ -82,7 +82,7 @@ pub(super) struct Candidates {
 }
 
 /// Whether an address is on this machine or its own network.
-pub(super) fn is_local(ip: IpAddr) -> bool {
+pub fn is_local(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
@@ -100,7 +100,7 @@ fn distance(ip: IpAddr) -> u8 {
 
 /// The one place that says whether an address from this source may be dialled. A public tracker must not send us into our own
 /// network; one that lives there may. No peer names one that is nearer to us than itself.
-pub(super) fn may_dial(source: PeerSource, addr: SocketAddr) -> bool {
+pub fn may_dial(source: PeerSource, addr: SocketAddr) -> bool {
     let ip = addr.ip();
     let broadcast = match ip {
         IpAddr::V4(ip) => ip.is_broadcast() || ip.octets()[0] == 0 || ip.octets()[0] >= 240,
@@ -110,8 +110,8 @@ pub(super) fn may_dial(source: PeerSource, addr: SocketAddr) -> bool {
         return false;
     }
     match source {
-        PeerSource::Given | PeerSource::Tracker { local: true } => true,
-        PeerSource::Tracker { local: false } => !is_local(ip),
+        PeerSource::Given | PeerSource::Tracker { local: true } | PeerSource::Dht { local: true } => true,
+        PeerSource::Tracker { local: false } | PeerSource::Dht { local: false } => !is_local(ip),
         // It is the sender's own, and multicast does not leave our network.
         PeerSource::Lsd => true,
         PeerSource::Pex { from } => distance(ip) >= distance(from),
