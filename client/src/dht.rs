@@ -88,13 +88,16 @@ pub enum Action {
         /// New ones.
         peers: Vec<SocketAddr>,
     },
-    /// A search is over, and what was to be announced is on its way. Late answers may bring [`Action::Found`] still.
+    /// A search is over, and what was to be announced is on its way. Late answers may bring [`Action::Found`] still, until
+    /// [`Action::Forgotten`].
     Finished {
         /// Which.
         search: SearchId,
         /// How it went.
         outcome: Outcome,
     },
+    /// Nothing comes of this search any more.
+    Forgotten(SearchId),
 }
 
 /// How a search went, in both versions of IP together.

@@ -35,6 +35,7 @@ mod pieces;
 mod pipeline;
 mod rate;
 mod reach;
+mod searches;
 mod slots;
 mod stats;
 mod suggestions;
@@ -79,6 +80,7 @@ use metadata::MetadataFetch;
 use peers::Peers;
 use picker::Picker;
 use rate::Meter;
+use searches::Searches;
 use suggestions::Suggestions;
 use super_seed::SuperSeed;
 
@@ -117,6 +119,9 @@ pub struct Torrent {
     departed: VecDeque<PeerStats>,
     candidates: Candidates,
     announcers: Announcers,
+    searches: Searches,
+    /// Where others reach us: what a router maps to the port that we listen on may have another number.
+    public_port: u16,
     choker: Choker,
     feeder: Feeder,
     /// When [`Self::feed`] may find something to do by the clock alone.
@@ -197,6 +202,8 @@ impl Torrent {
         let mut torrent = Self {
             candidates: Candidates::new(seeds.u64(..)),
             announcers: Announcers::new(config.trackers.clone(), start.is_private()),
+            searches: Searches::default(),
+            public_port: config.listen_port,
             hashes: config.hashes,
             fetch: HashFetch::default(),
             leaf_reads: Vec::new(),
@@ -235,6 +242,8 @@ impl Torrent {
             Start::Magnet { info: None } => {}
         }
         torrent.announce_if_due(now);
+        torrent.join_dht(now);
+        torrent.search_if_due(now);
         torrent
     }
 
@@ -372,6 +381,7 @@ impl Torrent {
     /// The moment that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Time) {
         self.announce_if_due(now);
+        self.search_if_due(now);
         if self.next_feed.is_some_and(|due| now >= due) {
             self.feed(now);
             if self.feeder.is_dry() {
@@ -413,12 +423,18 @@ impl Torrent {
         self.add_candidates(now, source, Some(swarm), peers);
     }
 
+    /// Others reach us at this port: a router maps it to ours. Whom we tell from now on hears of it.
+    pub fn set_public_port(&mut self, port: u16) {
+        self.public_port = port;
+    }
+
     /// Says goodbye to trackers and peers. [`Self::is_stopped`] once the trackers have answered.
     pub fn stop(&mut self, now: Time) {
         if self.life == Life::Stopping {
             return;
         }
         self.life = Life::Stopping;
+        self.searches.stop();
         for peer in self.peers.keys() {
             self.disconnect(now, peer, Reason::Stopping);
         }
@@ -446,6 +462,7 @@ impl Torrent {
             balance,
             self.next_feed,
             self.announcers.next_due(),
+            self.searches.next_due(),
         ];
         due.into_iter().flatten().min()
     }
@@ -596,9 +613,10 @@ impl Torrent {
         let (old, new) = (self.hashes, info.hashes());
         let Some(all) = InfoHashes::new(old.v1().or(new.v1()), old.v2().or(new.v2())) else { return };
         if all == old {
-            return;
+            return self.join_dht(now);
         }
         self.hashes = all;
+        self.join_dht(now);
         self.join_swarms(now, &mut fastrand::Rng::with_seed(self.config.seed.rotate_left(32)));
         for key in self.peers.keys() {
             if self.speaks_v2(key) {
@@ -735,7 +753,7 @@ impl Torrent {
         let request = AnnounceRequest {
             info_hash: announcement.info_hash,
             peer_id: self.config.peer_id,
-            port: self.config.listen_port,
+            port: self.public_port,
             uploaded: self.uploaded.total(),
             downloaded: self.downloaded.total(),
             left,

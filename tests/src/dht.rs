@@ -208,6 +208,7 @@ impl World {
                     }
                 }
                 Action::Found { peers, .. } => self.nodes[node].found.extend(peers),
+                Action::Forgotten(_) => {}
                 Action::Finished { outcome, .. } => self.nodes[node].finished = Some((self.now, outcome)),
             }
         }

@@ -182,8 +182,10 @@ fn decode_response(packet: Dict<'_>) -> Option<Response> {
     let mut nodes = bytes_of(said, "nodes").and_then(parse_nodes_v4).unwrap_or_default();
     nodes.extend(bytes_of(said, "nodes6").and_then(parse_nodes_v6).unwrap_or_default());
     let peers = said.get("values").and_then(Raw::as_list);
-    let peers =
-        peers.into_iter().flat_map(|peers| peers.iter()).filter_map(|peer| endpoint(peer.as_bytes()?));
+    let peers = peers
+        .into_iter()
+        .flat_map(torrent_format::bencode::List::iter)
+        .filter_map(|peer| endpoint(peer.as_bytes()?));
     Some(Response {
         id: id_of(said, "id")?,
         nodes,

@@ -17,6 +17,13 @@ pub struct SavedTable {
     pub nodes: Vec<Contact>,
 }
 
+impl SavedTable {
+    /// The same nodes for a node that goes by another id.
+    pub fn rename(&mut self, rng: &mut fastrand::Rng) {
+        self.id = Id::random(rng);
+    }
+}
+
 /// What was known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Saved {

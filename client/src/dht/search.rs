@@ -158,6 +158,7 @@ impl Dht {
             && !self.lookups.values().any(|running| running.task == task)
         {
             self.searches.remove(&id);
+            self.actions.push_back(Action::Forgotten(id));
         }
     }
 }

@@ -133,6 +133,18 @@ pub enum Action {
         /// What to say.
         request: AnnounceRequest,
     },
+    /// Search the DHT for the torrent by this name, and announce it there; peers that are found go to [`Torrent::add_peers_of`], and then
+    /// [`Torrent::handle_searched`].
+    Search {
+        /// In which swarm.
+        swarm: Swarm,
+        /// The name of the torrent in it.
+        name: InfoHash,
+        /// The port to announce.
+        port: u16,
+    },
+    /// There is a node of the DHT at this address.
+    AddNode(SocketAddr),
     /// The info has come from peers, and of a v2 torrent the piece layers. The owner looks at what is on disk, then calls
     /// [`Torrent::handle_info`]. Of a hybrid, layers may come later: see [`Event::LayersComplete`].
     Info(Info),

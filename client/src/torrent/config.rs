@@ -79,6 +79,8 @@ pub struct Config {
     pub super_seed: bool,
     /// Exchange peers with peers (BEP 11). Of a private torrent it is not done anyway.
     pub pex: bool,
+    /// There is a node of the DHT, at `listen_port`. A private torrent does not use it anyway.
+    pub dht: bool,
     /// Policies switched off, for experiments.
     pub ablation: Ablation,
 }

@@ -143,6 +143,7 @@ impl Torrent {
         if peer.capabilities.extended {
             self.shake_extensions(now, key, peer.addr);
         }
+        self.tell_dht_port(now, key);
     }
 
     /// Our extension handshake; once more when we know the info, so that others can have it from us.
@@ -154,7 +155,7 @@ impl Torrent {
             metadata_size: self.content().map(|content| content.info.raw().len() as u32),
             request_queue: Some(REQUEST_QUEUE as u32),
             client: Some(concat!("sprat ", env!("CARGO_PKG_VERSION")).to_owned()),
-            port: Some(self.config.listen_port),
+            port: Some(self.public_port),
             your_ip: Some(addr.ip().to_canonical()),
             upload_only: self.content().is_some_and(Content::says_complete),
         };

@@ -51,7 +51,11 @@ impl Torrent {
             self.hashes_wanted = true;
         }
         match message {
-            Message::KeepAlive | Message::Port(_) => Ok(()),
+            Message::KeepAlive => Ok(()),
+            Message::Port(port) => {
+                self.dht_port_told(key, port);
+                Ok(())
+            }
             Message::HashRequest(_) | Message::Hashes(..) | Message::HashReject(_) if !speaks_v2 => {
                 Err(Misbehaviour::WrongVersion)
             }

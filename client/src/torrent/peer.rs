@@ -165,6 +165,8 @@ pub(super) struct Peer {
     pub(super) telling: Telling,
     pub(super) hearing: Hearing,
     pub(super) shook_extensions: bool,
+    /// It has said where its node of the DHT listens.
+    pub(super) told_dht_port: bool,
     pub(super) haves: u64,
     /// Bitfields, `have all`s and `have none`s that it sent.
     pub(super) inventories: u32,
@@ -192,6 +194,7 @@ impl Peer {
             telling: Telling::new(now),
             hearing: Hearing::default(),
             shook_extensions: false,
+            told_dht_port: false,
             haves: 0,
             inventories: 0,
             download: Download {

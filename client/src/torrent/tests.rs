@@ -1,5 +1,6 @@
 //! Scenarios of the whole state machine: one torrent, and peers that the test plays.
 
+mod dht;
 mod hostile;
 mod sources;
 mod trade;
@@ -45,6 +46,7 @@ fn config(info: &Info) -> Config {
         sequential: false,
         super_seed: false,
         pex: false,
+        dht: false,
         ablation: Ablation::default(),
     }
 }

@@ -355,6 +355,7 @@ impl World {
             sequential: false,
             super_seed: node.spec.super_seed,
             pex: node.spec.pex,
+            dht: false,
             ablation: node.spec.ablation,
         };
         node.torrent = Some(Torrent::new(self.now, config, start));
@@ -530,6 +531,7 @@ impl World {
                 let at = self.now + self.nodes[id].spec.latency + TRACKER_LATENCY;
                 self.queue.push(at, Event::Announce(id, tracker, Box::new(request)));
             }
+            Action::Search { .. } | Action::AddNode(_) => unreachable!("these torrents were told of no DHT"),
             Action::DropBlocks { piece, blocks } => {
                 let node = &mut self.nodes[id];
                 node.traffic.spoilt += node.books.drop_blocks(&self.info, piece, &blocks);

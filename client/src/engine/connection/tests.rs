@@ -60,6 +60,7 @@ fn key(peer: Connected) -> PeerKey {
         sequential: false,
         super_seed: false,
         pex: false,
+        dht: false,
         ablation: Ablation::default(),
     };
     Torrent::new(Time::default(), config, Start::Magnet { info: None })
