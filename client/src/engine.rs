@@ -4,6 +4,7 @@
 pub mod announce;
 pub mod buffer;
 pub mod datagrams;
+pub mod dht;
 pub mod limit;
 pub mod net;
 pub mod proxy;

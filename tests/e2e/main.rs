@@ -3,6 +3,7 @@
 mod commands;
 mod corrupt;
 mod demo;
+mod dht;
 mod existing;
 mod ipv6;
 mod json;

@@ -98,8 +98,10 @@ impl Sandbox {
                 program.env_remove(&name);
             }
         }
-        // Tests that run at a time often share the same made-up files, so the same torrents: they must not find each other.
+        // A test is about the peers that it names: none looks for more. Tests that run at a time often share the same made-up files, so the
+        // same torrents.
         for command in ["GET", "SEED", "SHARE", "MAGNET"] {
+            program.env(format!("SPRAT_{command}_NO_DHT"), "1");
             program.env(format!("SPRAT_{command}_NO_LSD"), "1");
         }
         program.env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("home/state"));
@@ -225,6 +227,18 @@ impl Sprat {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// With a node of the DHT that begins with these.
+    #[must_use]
+    pub fn dht(mut self, routers: &[SocketAddr]) -> Self {
+        for command in ["GET", "SEED", "SHARE", "MAGNET"] {
+            self.command.env_remove(format!("SPRAT_{command}_NO_DHT"));
+        }
+        if routers.is_empty() {
+            return self.args(["--dht-router", "none"]);
+        }
+        routers.iter().fold(self, |this, router| this.arg("--dht-router").arg(router.to_string()))
     }
 
     /// Runs it in another directory.

@@ -536,6 +536,15 @@ pub(crate) struct NetworkArgs {
     /// Another peer
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) peer: Vec<HostPort>,
+    /// Neither find peers in the DHT nor be found there
+    #[arg(long)]
+    pub(crate) no_dht: bool,
+    /// A node of the DHT to begin with (repeatable; none: only those that are known from before, and what torrents and peers name)
+    #[arg(long, value_name = "HOST:PORT|none", value_parser = router)]
+    pub(crate) dht_router: Vec<Router>,
+    /// Only ask in the DHT, never answer: for who pays by the packet, or is not to be reached
+    #[arg(long, conflicts_with = "no_dht")]
+    pub(crate) dht_read_only: bool,
     /// Connections a torrent
     #[arg(long, value_name = "N", default_value = "55", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) max_peers: u16,
@@ -570,12 +579,22 @@ pub(crate) struct NetworkArgs {
 /// Switches off what this version does not have: accepted, so that a script which insists on it need not care about versions.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Off {
-    /// No DHT (this version uses none)
-    #[arg(long, hide_short_help = true)]
-    no_dht: bool,
     /// No port mapping (this version uses none)
     #[arg(long, hide_short_help = true)]
     no_upnp: bool,
+}
+
+/// `--dht-router`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Router {
+    /// `none`
+    None,
+    /// A node.
+    At(HostPort),
+}
+
+fn router(text: &str) -> Result<Router, String> {
+    if text == "none" { Ok(Router::None) } else { text.parse().map(Router::At) }
 }
 
 fn switch(text: &str) -> Result<bool, String> {

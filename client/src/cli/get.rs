@@ -10,7 +10,7 @@ use super::metadata::Want;
 use super::select::Selection;
 use super::signals::Signals;
 use super::source::{self, Source};
-use super::transfer::{Goal, Transfer};
+use super::transfer::{CLOSE_LIMIT, Goal, Transfer};
 use super::watch::{Options, watch};
 use super::{Context, list, metadata, net};
 use crate::engine::announce::can_ask;
@@ -58,7 +58,9 @@ pub(crate) async fn run(cx: &Context, args: GetArgs) -> Result<(), CliError> {
         })
         .collect();
     let options = Options { timeout: args.timeout, on_done: args.on_done };
-    watch(cx, signals, transfers, options).await
+    let result = watch(cx, signals, transfers, options).await;
+    session.close(CLOSE_LIMIT).await;
+    result
 }
 
 /// What is odd about a .torrent does not keep it from being downloaded, but may explain what happens.
@@ -85,6 +87,9 @@ pub(crate) fn refuse_twice<'a>(sources: impl IntoIterator<Item = &'a Source>) ->
 /// Without a tracker or a peer, nothing can happen but that somebody comes by himself.
 pub(crate) fn warn_if_nobody_to_ask(cx: &Context, source: &Source, network: &NetworkArgs) {
     let torrent = torrent_of(source, network);
+    if !network.no_dht && !source.info().is_some_and(|info| info.is_private()) {
+        return;
+    }
     if !torrent.trackers.is_empty() || !torrent.peers.is_empty() {
         return;
     }
@@ -116,6 +121,7 @@ pub(crate) fn torrent_of(source: &Source, network: &NetworkArgs) -> AddTorrent {
         info: source.info(),
         trackers: only_known(trackers),
         peers,
+        nodes: source.nodes(),
         dir: ".".into(),
         access: Access::Download { force: false },
         check: Check::Needed,

@@ -15,7 +15,7 @@ use super::output::printable;
 use super::progress::{Board, Row};
 use super::signals::Signals;
 use super::source::Source;
-use super::transfer::STOP_LIMIT;
+use super::transfer::{CLOSE_LIMIT, STOP_LIMIT};
 use super::value::show_duration;
 use super::{Context, get, net};
 use crate::engine::session::{Session, TorrentEvent, TorrentHandle};
@@ -63,6 +63,7 @@ pub(crate) async fn fetch(
         async { while handle.events.recv().await.is_some_and(|it| !matches!(it, TorrentEvent::Stopped)) {} };
     // A tracker that does not answer in time has lost its chance.
     let _ = tokio::time::timeout(STOP_LIMIT, stopped).await;
+    session.close(CLOSE_LIMIT).await;
     result
 }
 

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Context;
-use super::args::NetworkArgs;
+use super::args::{NetworkArgs, Router};
 use super::endpoint::{HostPort, url_host};
 use super::error::CliError;
 use crate::engine::announce::can_ask;
+use crate::engine::dht::{DhtConfig, ROUTERS};
 use crate::engine::net::{Outside, Via};
 use crate::engine::session::{SessionConfig, SessionError};
 
@@ -25,6 +26,10 @@ pub(crate) fn session_config(
     args: &NetworkArgs,
     memory: usize,
 ) -> Result<SessionConfig, CliError> {
+    let state_dir = match &args.state {
+        Some(dir) => dir.clone(),
+        None => default_state_dir(cx)?,
+    };
     Ok(SessionConfig {
         port: args.port,
         via: cx.via.clone(),
@@ -36,11 +41,24 @@ pub(crate) fn session_config(
         max_peers: args.max_peers.into(),
         pex: !args.no_pex,
         lsd: !args.no_lsd,
-        state_dir: match &args.state {
-            Some(dir) => dir.clone(),
-            None => default_state_dir(cx)?,
-        },
+        dht: (!args.no_dht).then(|| DhtConfig {
+            routers: routers(args),
+            read_only: args.dht_read_only,
+            state_dir: state_dir.clone(),
+        }),
+        state_dir,
     })
+}
+
+/// The nodes to begin with. From a loopback address none of the usual ones is to be reached.
+fn routers(args: &NetworkArgs) -> Vec<String> {
+    let named = args.dht_router.iter().filter_map(|router| match router {
+        Router::At(at) => Some(at.to_string()),
+        Router::None => None,
+    });
+    let usual = args.dht_router.is_empty() && !args.bind.is_some_and(|ip| ip.is_loopback());
+    let usual = ROUTERS.iter().filter(|_| usual).map(ToString::to_string);
+    named.chain(usual).collect()
 }
 
 /// The way that the network flags leave open.

@@ -10,7 +10,7 @@ use super::args::SeedArgs;
 use super::error::CliError;
 use super::signals::Signals;
 use super::source::{self, Source};
-use super::transfer::{Goal, Transfer};
+use super::transfer::{CLOSE_LIMIT, Goal, Transfer};
 use super::watch::{Options, watch};
 use super::{Context, get, make, net};
 use crate::engine::session::{AddTorrent, Session};
@@ -60,7 +60,9 @@ pub(crate) async fn run(cx: &Context, args: SeedArgs) -> Result<(), CliError> {
             Transfer::new(session.add(torrent), one.source.label(), one.dir.clone(), goal)
         })
         .collect();
-    watch(cx, signals, transfers, Options::default()).await
+    let result = watch(cx, signals, transfers, Options::default()).await;
+    session.close(CLOSE_LIMIT).await;
+    result
 }
 
 /// A torrent is what it is; a plain path becomes one, and needs no second look at its data.

@@ -12,7 +12,7 @@ use super::endpoint::url_host;
 use super::error::CliError;
 use super::signals::Signals;
 use super::source::Source;
-use super::transfer::{Goal, Transfer};
+use super::transfer::{CLOSE_LIMIT, Goal, Transfer};
 use super::watch::{Options, watch};
 use super::{Context, get, make, net, seed, write};
 use crate::engine::session::{AddTorrent, Session};
@@ -86,7 +86,7 @@ pub(crate) async fn run(cx: &Context, args: ShareArgs) -> Result<(), CliError> {
     let goal = Goal::Serve { magnet: Box::new(magnet), paste: true };
     let transfer = Transfer::new(session.add(torrent), source.label(), made.dir, goal);
     let result = watch(cx, signals, vec![transfer], Options::default()).await;
-    server.stop(STOP_LIMIT).await;
+    tokio::join!(server.stop(STOP_LIMIT), session.close(CLOSE_LIMIT));
     result
 }
 

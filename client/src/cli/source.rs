@@ -10,6 +10,7 @@ use torrent_format::metainfo::MAX_TORRENT_LENGTH;
 use torrent_format::{Info, InfoHashes, Magnet, Metainfo};
 
 use super::Context;
+use super::endpoint::url_host;
 use super::error::CliError;
 use super::output::{printable, without_os_code};
 
@@ -70,6 +71,15 @@ impl Source {
             Self::Torrent(metainfo) => metainfo.trackers.clone(),
             Self::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
         }
+    }
+
+    /// The nodes of the DHT that it names, `host:port` (BEP 5).
+    pub(crate) fn nodes(&self) -> Vec<String> {
+        let nodes = match self {
+            Self::Torrent(metainfo) => metainfo.nodes.as_slice(),
+            Self::Magnet(_) => &[],
+        };
+        nodes.iter().map(|(host, port)| format!("{}:{port}", url_host(host))).collect()
     }
 }
 

@@ -22,6 +22,9 @@ use crate::torrent::{Event, NEVER, Why, why};
 /// What a torrent may take to say goodbye to its trackers.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_millis(2_300);
 
+/// What the session may take to end, after its torrents.
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_millis(300);
+
 /// Trackers whose failures are remembered, so that each is reported once; a torrent that names more is not a torrent to report on.
 const MAX_FAILING: usize = 100;
 

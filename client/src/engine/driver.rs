@@ -17,6 +17,7 @@ use torrent_format::{Info, InfoHash};
 use super::announce::Announced;
 use super::buffer::Buffer;
 use super::connection::{Connection, Link, PeerEvent};
+use super::dht::Heard;
 use super::handshake::{HandshakeFailure, Names, Shaken, dial};
 use super::net::Outside;
 use super::open::{Opened, Opener};
@@ -24,7 +25,9 @@ use super::outbox::Overflow;
 use super::session::{Found, Phase, Place, TorrentEvent, TorrentFailure};
 use super::storage::{Access, Storage, StorageError, StorageEvent};
 use super::task::Purpose;
-use crate::torrent::{Action, Config, Event, PeerKey, PeerSource, Start, Time, Torrent, TrackerId, Verdict};
+use crate::torrent::{
+    Action, Config, Event, PeerKey, PeerSource, Start, Swarm, Time, Torrent, TrackerId, Verdict,
+};
 use crate::wire::{BlockRequest, HashRequest};
 
 /// Time between two snapshots.
@@ -35,6 +38,9 @@ const PEER_BATCH: usize = 256;
 
 /// How long a torrent may take to stop if nobody says.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Nodes of the DHT that a torrent may name.
+const MAX_NODES: usize = 20;
 
 /// How long a goodbye to a tracker waits for the answer to what was said to it before.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -96,6 +102,15 @@ enum Done {
         goodbye: bool,
         announced: Announced,
     },
+    /// Somewhere in the DHT somebody knows peers; more may come. `None`: none will.
+    Found {
+        swarm: Swarm,
+        name: InfoHash,
+        found: Option<Heard>,
+        more: mpsc::Receiver<Heard>,
+    },
+    /// The addresses of a node of the DHT.
+    Nodes(Vec<SocketAddr>),
     Leaves(PeerKey, HashRequest, Option<Vec<Hash>>),
     Opened(Result<Box<Opened>, TorrentFailure>),
     /// What was checked by v1 alone was checked by v2.
@@ -147,6 +162,7 @@ impl Driver {
             sequential: torrent.sequential,
             super_seed: torrent.super_seed,
             pex: shared.config.pex,
+            dht: shared.dht.is_some(),
             ablation: torrent.ablation,
         };
         let names_open = torrent.info.is_none() && torrent.hashes.v2().is_none();
@@ -167,7 +183,13 @@ impl Driver {
             upload: shared.upload.clone(),
             download: shared.download.clone(),
         };
-        let tasks = torrent.peers.iter().map(|peer| resolve(shared.outside.clone(), peer.clone())).collect();
+        let mut tasks: JoinSet<Done> =
+            torrent.peers.iter().map(|peer| resolve(shared.outside.clone(), peer.clone())).collect();
+        if shared.dht.is_some() && !torrent.info.as_ref().is_some_and(Info::is_private) {
+            for node in torrent.nodes.iter().take(MAX_NODES) {
+                tasks.spawn(resolve_node(shared.outside.clone(), node.clone()));
+            }
+        }
         Self {
             torrent: Torrent::new(Time::default(), config, start),
             epoch: Instant::now(),
@@ -281,6 +303,8 @@ impl Driver {
                         storage.leaves_blocking(file, first, count)
                     });
                 }
+                Action::Search { swarm, name, port } => self.search(swarm, name, port),
+                Action::AddNode(addr) => self.add_nodes([addr]),
                 Action::Announce { tracker, url, request } => self.announce(tracker, url, request),
                 Action::Info(info) => self.handle_info(info),
                 Action::BadInfo(fault) => self.fail(fault.into()),
@@ -375,6 +399,12 @@ impl Driver {
             Done::Announced { tracker, announced: Announced { local, reply }, .. } => {
                 self.torrent.handle_announce_reply(now, tracker, local, reply);
             }
+            Done::Found { swarm, name, found: Some(Heard { local, peers }), more } => {
+                self.torrent.add_peers_of(now, PeerSource::Dht { local }, name, peers);
+                self.tasks.spawn(next_found(swarm, name, more));
+            }
+            Done::Found { swarm, found: None, .. } => self.torrent.handle_searched(now, swarm),
+            Done::Nodes(addrs) => self.add_nodes(addrs),
             Done::Leaves(peer, request, leaves) => self.torrent.handle_leaves(now, peer, request, leaves),
             Done::Opened(Ok(opened)) => {
                 self.opening = false;
@@ -453,6 +483,19 @@ impl Driver {
             let _permit = shared.half_open.acquire().await;
             Done::Dialled(addr, dial(addr, &shared.manner, names, swarm).await)
         });
+    }
+
+    /// In the DHT. The search ends with the driver.
+    fn search(&mut self, swarm: Swarm, name: InfoHash, port: u16) {
+        let Some(dht) = self.opener.shared.dht.clone() else { return };
+        self.tasks.spawn(async move { next_found(swarm, name, dht.search(name, port).await).await });
+    }
+
+    fn add_nodes(&self, addrs: impl IntoIterator<Item = SocketAddr>) {
+        // Those of a torrent that is private by now are not for us (BEP 27).
+        if let Some(dht) = self.opener.shared.dht.as_ref().filter(|_| self.torrent.uses_dht()) {
+            addrs.into_iter().for_each(|addr| dht.add_node(addr));
+        }
     }
 
     fn announce(&mut self, tracker: TrackerId, url: Arc<str>, request: AnnounceRequest) {
@@ -653,6 +696,20 @@ async fn prove(storage: Storage, hurried: Arc<AtomicBool>) -> Result<(), Storage
         }
     });
     proving.await.expect("proving does not panic")
+}
+
+async fn next_found(swarm: Swarm, name: InfoHash, mut more: mpsc::Receiver<Heard>) -> Done {
+    let found = more.recv().await;
+    Done::Found { swarm, name, found, more }
+}
+
+async fn resolve_node(outside: Outside, node: String) -> Done {
+    let found = outside.find(&node).await;
+    Done::Nodes(
+        found
+            .inspect_err(|error| tracing::debug!("can't find the DHT node {node}: {error}"))
+            .unwrap_or_default(),
+    )
 }
 
 async fn resolve(outside: Outside, peer: String) -> Done {

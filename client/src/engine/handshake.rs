@@ -98,6 +98,8 @@ pub(super) struct Manner {
     pub(super) peer_id: PeerId,
     pub(super) encryption: Encryption,
     pub(super) transports: Transports,
+    /// We have a node of the DHT.
+    pub(super) dht: bool,
     /// `None`: not allowed, or not to be had.
     pub(super) utp: Option<Utp>,
     /// Peers to which only uTP led.
@@ -114,6 +116,7 @@ impl Manner {
             peer_id,
             encryption,
             transports: Transports::Tcp,
+            dht: false,
             utp: None,
             by_utp: Mutex::default(),
             turn: Semaphore::new(1),
@@ -185,7 +188,7 @@ async fn dial_once(
     let mut stream =
         stream.map_err(|_| HandshakeFailure::ConnectTimeout)?.map_err(HandshakeFailure::Connect)?;
     let shake = async {
-        let ours = Handshake { capabilities: offer(&hashes), info_hash, peer_id: manner.peer_id }.encode();
+        let ours = Handshake { capabilities: offer(&hashes, manner.dht), info_hash, peer_id: manner.peer_id }.encode();
         let mut received = match opening {
             Opening::Plain => {
                 stream.write_all(&ours).await?;
@@ -283,7 +286,7 @@ pub(super) async fn accept(
         }
         let v2 = hashes.v2_swarm().filter(|&v2| v2 == info_hash || offered.v2);
         let name = v2.unwrap_or(info_hash);
-        let ours = Handshake { capabilities: offer(&hashes), info_hash: name, peer_id: manner.peer_id };
+        let ours = Handshake { capabilities: offer(&hashes, manner.dht), info_hash: name, peer_id: manner.peer_id };
         stream.write_all(&ours.encode()).await?;
         let theirs = read_handshake(&mut stream, &mut received).await?;
         let upgradable = hashes.v2().is_none() && theirs.capabilities.v2;
@@ -306,8 +309,8 @@ async fn read_opening(stream: &mut Stream, received: &mut BytesMut) -> Result<Op
 }
 
 /// What we offer for a torrent.
-fn offer(hashes: &InfoHashes) -> Capabilities {
-    Capabilities { fast: true, extended: true, dht: false, v2: hashes.v2().is_some() }
+fn offer(hashes: &InfoHashes, dht: bool) -> Capabilities {
+    Capabilities { fast: true, extended: true, dht, v2: hashes.v2().is_some() }
 }
 
 /// `name`: of the torrent in the answer, whether that is the v2 name, and [`Shaken::upgradable`] if it is not. libtorrent takes hash messages on no other connection, so that neither do we send them there.

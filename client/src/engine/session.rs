@@ -14,6 +14,7 @@ use torrent_format::{Info, InfoHash, InfoHashes, PeerId};
 use super::announce::Announcer;
 use super::buffer::BufferPool;
 use super::datagrams::{Datagrams, Receiving};
+use super::dht::{self, DhtConfig};
 use super::handshake::{Manner, Shaken};
 use super::limit::Limiter;
 use super::listen::{self, Listening};
@@ -49,6 +50,8 @@ pub struct SessionConfig {
     pub pex: bool,
     /// Look for peers on our own network (BEP 14).
     pub lsd: bool,
+    /// The node of the DHT; `None`: none.
+    pub dht: Option<DhtConfig>,
     /// Where records are kept.
     pub state_dir: PathBuf,
 }
@@ -84,6 +87,8 @@ pub struct AddTorrent {
     pub trackers: Vec<Vec<String>>,
     /// Peers to dial, `host:port`.
     pub peers: Vec<String>,
+    /// Nodes of the DHT that it names, `host:port`.
+    pub nodes: Vec<String>,
     /// The directory that holds (or will hold) the torrent's named file or directory.
     pub dir: PathBuf,
     /// Download or seed.
@@ -232,6 +237,8 @@ pub(super) struct Shared {
     pub(super) outside: Outside,
     /// What goes by UDP from the port that we listen on.
     pub(super) datagrams: Datagrams,
+    /// Our node of the DHT.
+    pub(super) dht: Option<dht::Node>,
     pub(super) peer_id: PeerId,
     /// How hands are shaken.
     pub(super) manner: Manner,
@@ -298,15 +305,19 @@ impl Session {
         let announcer = tokio::task::spawn_blocking(move || Announcer::new(&way)).await;
         let announcer = announcer.map_err(|error| SessionError::Http(error.to_string()))?;
         let (datagrams, receiving) = Datagrams::start(udp);
+        let dht =
+            config.dht.clone().and_then(|dht| dht::Node::start(dht, datagrams.clone(), outside.clone()));
+        let (dht, dht_task) = dht.unzip();
         let peer_id = peer_id();
         let manner = Manner::new(outside.clone(), peer_id, config.encryption);
-        let manner = manner.over(config.transports, &datagrams);
+        let manner = Manner { dht: dht.is_some(), ..manner.over(config.transports, &datagrams) };
         let memory = config.memory.max(MIN_MEMORY);
         let shared = Arc::new(Shared {
             port,
             manner,
             outside,
             datagrams,
+            dht,
             peer_id,
             pool: BufferPool::new(memory - memory / UPLOAD_SHARE),
             upload_memory: Arc::new(Semaphore::new(memory / UPLOAD_SHARE)),
@@ -320,6 +331,7 @@ impl Session {
         let udp: Vec<_> = shared.datagrams.local_addrs().collect();
         tracing::debug!(port, ?udp, peer_id = %shared.peer_id, "listening");
         let mut tasks = vec![tokio::spawn(listen::serve(tcp, Arc::clone(&shared))).abort_handle()];
+        tasks.extend(dht_task);
         if shared.config.lsd {
             tasks.push(tokio::spawn(lsd::serve(Arc::clone(&shared))).abort_handle());
         }
@@ -346,6 +358,18 @@ impl Session {
     /// [`Event::LayersComplete`].
     pub fn look(&self, torrent: AddTorrent) -> TorrentHandle {
         self.begin(torrent, Purpose::Info)
+    }
+
+    /// Keeps what the next session should know, within `limit`, and ends.
+    pub async fn close(self, limit: Duration) {
+        let closing = async {
+            if let Some(dht) = &self.shared.dht {
+                dht.save().await;
+            }
+        };
+        if tokio::time::timeout(limit, closing).await.is_err() {
+            tracing::debug!("the session ends before all of it is kept");
+        }
     }
 
     fn begin(&self, mut torrent: AddTorrent, purpose: Purpose) -> TorrentHandle {
@@ -546,6 +570,7 @@ mod tests {
             max_peers: 1,
             pex: false,
             lsd: false,
+            dht: None,
             state_dir: state.path().to_owned(),
         };
         let session = Session::start(config).await.unwrap();

@@ -47,6 +47,7 @@ fn config(state: &Path, ip: IpAddr) -> SessionConfig {
         max_peers: 50,
         pex: false,
         lsd: false,
+        dht: None,
         state_dir: state.to_owned(),
     }
 }
@@ -82,6 +83,7 @@ impl Host {
             info: None,
             trackers: vec![],
             peers: peers.iter().map(|peer| peer.addr()).collect(),
+            nodes: vec![],
             dir: self.data.path().to_owned(),
             access: Access::Download { force: false },
             check: Check::Needed,

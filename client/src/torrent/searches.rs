@@ -109,7 +109,7 @@ impl Torrent {
     }
 
     /// Whether this torrent is spoken of in the DHT. A private one is not (BEP 27).
-    pub(super) fn uses_dht(&self) -> bool {
+    pub fn uses_dht(&self) -> bool {
         self.config.dht
             && self.life != Life::Stopping
             && !self.known_info().is_some_and(torrent_format::Info::is_private)

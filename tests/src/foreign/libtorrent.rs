@@ -1,6 +1,8 @@
 //! libtorrent (rasterbar), through Debian's Python binding and a small script.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -161,4 +163,52 @@ impl Libtorrent {
         let line = self.process.wait_line("rechecked", LONG);
         assert_eq!(line, "rechecked 1.0000");
     }
+}
+
+const DHT_SCRIPT: &str = include_str!("../../data/libtorrent_dht.py");
+
+/// Nodes of the DHT on loopback, all of them libtorrent's.
+#[derive(Debug)]
+pub struct DhtNodes {
+    process: Process,
+    /// The first, with which the others began.
+    pub router: SocketAddr,
+}
+
+impl DhtNodes {
+    /// Starts so many; the last one seeds these torrents, whose data is in `data`.
+    ///
+    /// # Panics
+    /// If they don't start.
+    #[track_caller]
+    pub fn start(count: usize, data: &Path, torrents: &[PathBuf]) -> Self {
+        let mut python = Command::new(PYTHON);
+        python.args(["-c", DHT_SCRIPT, &count.to_string()]).arg(data).args(torrents);
+        let process = Process::spawn("libtorrent's DHT nodes", &mut python);
+        let nodes = process.wait_for("every node", SOON, |lines| {
+            let ports: Vec<u16> = numbers(lines, "node ").map(|numbers| numbers[0]).collect();
+            (ports.len() == count).then_some(ports)
+        });
+        Self { process, router: SocketAddr::from(([127, 0, 0, 1], nodes[0])) }
+    }
+
+    /// Waits until half of them know so many others.
+    ///
+    /// # Panics
+    /// If they never do.
+    #[track_caller]
+    pub fn wait_known(&self, nodes: u16) {
+        self.process.wait_for("nodes that know each other", LONG, |lines| {
+            let mut latest = BTreeMap::new();
+            latest.extend(numbers(lines, "known ").map(|numbers| (numbers[0], numbers[1])));
+            (latest.values().filter(|&&known| known >= nodes).count() * 2 >= latest.len().max(1))
+                .then_some(())
+        });
+    }
+}
+
+/// The numbers of each line that begins so.
+fn numbers<'a>(lines: &'a [process::Line], start: &'a str) -> impl Iterator<Item = Vec<u16>> + 'a {
+    let lines = lines.iter().filter_map(move |line| line.text.strip_prefix(start));
+    lines.map(|rest| rest.split(' ').map(|number| number.parse().expect("a number")).collect())
 }

@@ -76,6 +76,7 @@ impl Node {
             // The tracker is to be seen at work.
             pex: false,
             lsd: false,
+            dht: None,
             state_dir: scratch.join(format!("state-{number}")),
         })
         .await?;
@@ -84,6 +85,7 @@ impl Node {
             info: Some(metainfo.info.clone()),
             trackers: metainfo.trackers.clone(),
             peers: Vec::new(),
+            nodes: Vec::new(),
             dir: dir.clone(),
             access,
             check,
