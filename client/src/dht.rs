@@ -136,6 +136,7 @@ pub struct Dht {
     /// Addresses to be asked whether somebody is there.
     to_check: VecDeque<SocketAddr>,
     routers: Vec<SocketAddr>,
+    routers_spared: bool,
     store: PeerStore,
     limiter: Limiter,
     tokens: Tokens,
@@ -224,6 +225,7 @@ impl Dht {
             searches: BTreeMap::new(),
             to_check: VecDeque::new(),
             routers: Vec::new(),
+            routers_spared: false,
             store: PeerStore::default(),
             limiter: Limiter::default(),
             tokens: Tokens::new(config.secret),
@@ -298,9 +300,11 @@ impl Dht {
 
     // -- commands
 
-    /// Nodes that are asked for others when too few are known. Replaces those before.
-    pub fn set_routers(&mut self, now: Time, routers: Vec<SocketAddr>) {
+    /// Nodes that are asked for others when too few are known. Replaces those before. `spared`: they serve the whole world, so that nothing
+    /// else is asked of them; if not, they are nodes like others.
+    pub fn set_routers(&mut self, now: Time, routers: Vec<SocketAddr>, spared: bool) {
         self.routers = routers.into_iter().map(canonical).collect();
+        self.routers_spared = spared;
         self.bootstrap_soon(now);
         self.proceed(now);
     }
@@ -424,6 +428,7 @@ impl Dht {
             response.nodes.iter().copied().partition(|node| node.addr.is_ipv4() == from.is_ipv4());
         self.note_other_family(now, &other);
         let contact = Contact { id: response.id, addr: from };
+        let spared = self.routers_spared && self.routers.contains(&from);
         match pending.purpose {
             Purpose::Step { lookup, contact: asked } => {
                 if let Some(running) = self.lookups.get_mut(&lookup) {
@@ -434,7 +439,7 @@ impl Dht {
             }
             Purpose::Nameless { lookup } => {
                 if let Some(running) = self.lookups.get_mut(&lookup) {
-                    let more = same.into_iter().chain((!self.routers.contains(&from)).then_some(contact));
+                    let more = same.into_iter().chain((!spared).then_some(contact));
                     running.lookup.nameless_done(&more.collect::<Vec<_>>());
                     let task = running.task;
                     self.found(task, local, response.peers);
@@ -443,7 +448,7 @@ impl Dht {
             Purpose::Check => same.iter().for_each(|node| self.heard_of(now, *node)),
             Purpose::Announce => {}
         }
-        if !self.routers.contains(&from) {
+        if !spared {
             self.known(now, contact);
         }
         self.seen_as(from, response.seen_as);

@@ -46,11 +46,16 @@ def main():
     sessions = [start("")]
     router = f"127.0.0.1:{sessions[0].listen_port()}"
     sessions += [start(router) for _ in range(count - 1)]
+    for session in sessions:
+        for other in sessions:
+            if other is not session:
+                session.add_dht_node(("127.0.0.1", other.listen_port()))
     seeding = []
     for torrent in torrents:
         parameters = lt.add_torrent_params()
         parameters.ti = lt.torrent_info(torrent)
         parameters.save_path = directory
+        parameters.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
         seeding.append(sessions[-1].add_torrent(parameters))
     known = {}
     announced = 0

@@ -167,7 +167,7 @@ impl World {
         let mut dht = Dht::new(config);
         if number > 0 {
             let router = self.any_node();
-            dht.set_routers(self.now, vec![self.nodes[router].addr]);
+            dht.set_routers(self.now, vec![self.nodes[router].addr], false);
         }
         self.by_address.insert(addr, number);
         self.nodes.push(Node { dht, addr, dead: false, found: Vec::new(), finished: None });

@@ -43,6 +43,7 @@ pub(crate) fn session_config(
         lsd: !args.no_lsd,
         dht: (!args.no_dht).then(|| DhtConfig {
             routers: routers(args),
+            routers_spared: args.dht_router.is_empty(),
             read_only: args.dht_read_only,
             state_dir: state_dir.clone(),
         }),

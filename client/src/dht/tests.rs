@@ -310,6 +310,25 @@ fn a_search_without_anybody_to_ask_begins_as_soon_as_there_is_somebody() {
 }
 
 #[test]
+fn routers_of_the_whole_world_are_asked_for_nodes_only_and_others_are_nodes_themselves() {
+    for spared in [true, false] {
+        let mut dht = node();
+        dht.set_routers(at(0), vec![addr(V4)], spared);
+        dht.search(at(0), SearchId(1), id(9), Some(6881));
+        let (to, transaction, _) = asked(&mut dht).remove(0);
+        assert_eq!(to, addr(V4));
+        reply(&mut dht, at(0), V4, &transaction, 2, |response| {
+            response.nodes = vec![Contact { id: id(3), addr: addr("203.0.113.9:1") }];
+        });
+        let mut next: Vec<_> = asked(&mut dht).into_iter().map(|(to, ..)| to).collect();
+        next.sort();
+        let expected =
+            if spared { vec![addr("203.0.113.9:1")] } else { vec![addr(V4), addr("203.0.113.9:1")] };
+        assert_eq!((next, dht.stats(at(0)).nodes), (expected, usize::from(!spared)));
+    }
+}
+
+#[test]
 fn a_search_that_finds_nobody_ends() {
     let mut dht = node();
     dht.search(at(0), SearchId(1), id(9), None);

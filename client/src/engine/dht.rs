@@ -34,6 +34,8 @@ pub const ROUTERS: [&str; 4] = [
 pub struct DhtConfig {
     /// `host:port` of nodes to begin with.
     pub routers: Vec<String>,
+    /// They serve the whole world ([`ROUTERS`]): they are asked for other nodes, and for nothing else.
+    pub routers_spared: bool,
     /// Only ask, never answer (BEP 43).
     pub read_only: bool,
     /// The directory in which the nodes that are known are kept for the next run.
@@ -88,12 +90,14 @@ const FIRST_SAVE: Duration = Duration::from_secs(60);
 const SAVE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 impl Node {
-    /// Starts it. What is known of other nodes is read, and kept, in the background.
+    /// Starts it, if it can send and receive. What is known of other nodes is read, and kept, in the background.
     pub(super) fn start(
         config: DhtConfig,
         datagrams: Datagrams,
         outside: Outside,
     ) -> Option<(Self, AbortHandle)> {
+        // Without a socket, as with a proxy, there is none.
+        [v4(), v6()].into_iter().find(|any| datagrams.reaches(*any))?;
         let packets = datagrams.take_dht()?;
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let task = tokio::spawn(run(config, datagrams, outside, packets, receiver)).abort_handle();
@@ -122,6 +126,16 @@ impl Node {
             let _ = saved.await;
         }
     }
+}
+
+/// Any address of IPv4.
+fn v4() -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, 0).into()
+}
+
+/// Any address of IPv6.
+fn v6() -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, 0).into()
 }
 
 async fn run(
@@ -208,8 +222,8 @@ impl Running {
         let dht = Dht::new(Config {
             seed: u64::from_le_bytes(seed),
             secret,
-            v4: datagrams.reaches((Ipv4Addr::UNSPECIFIED, 0).into()),
-            v6: datagrams.reaches((Ipv6Addr::UNSPECIFIED, 0).into()),
+            v4: datagrams.reaches(v4()),
+            v6: datagrams.reaches(v6()),
             read_only: config.read_only,
             saved,
         });
@@ -309,7 +323,7 @@ impl Running {
         if !addrs.is_empty() {
             self.routers.extend(addrs);
             let now = self.now();
-            self.dht.set_routers(now, self.routers.clone());
+            self.dht.set_routers(now, self.routers.clone(), self.config.routers_spared);
         }
     }
 
