@@ -188,7 +188,8 @@ async fn dial_once(
     let mut stream =
         stream.map_err(|_| HandshakeFailure::ConnectTimeout)?.map_err(HandshakeFailure::Connect)?;
     let shake = async {
-        let ours = Handshake { capabilities: offer(&hashes, manner.dht), info_hash, peer_id: manner.peer_id }.encode();
+        let ours = Handshake { capabilities: offer(&hashes, manner.dht), info_hash, peer_id: manner.peer_id }
+            .encode();
         let mut received = match opening {
             Opening::Plain => {
                 stream.write_all(&ours).await?;
@@ -286,7 +287,8 @@ pub(super) async fn accept(
         }
         let v2 = hashes.v2_swarm().filter(|&v2| v2 == info_hash || offered.v2);
         let name = v2.unwrap_or(info_hash);
-        let ours = Handshake { capabilities: offer(&hashes, manner.dht), info_hash: name, peer_id: manner.peer_id };
+        let ours =
+            Handshake { capabilities: offer(&hashes, manner.dht), info_hash: name, peer_id: manner.peer_id };
         stream.write_all(&ours.encode()).await?;
         let theirs = read_handshake(&mut stream, &mut received).await?;
         let upgradable = hashes.v2().is_none() && theirs.capabilities.v2;

@@ -310,7 +310,8 @@ impl Session {
         let (dht, dht_task) = dht.unzip();
         let peer_id = peer_id();
         let manner = Manner::new(outside.clone(), peer_id, config.encryption);
-        let manner = Manner { dht: dht.is_some(), ..manner.over(config.transports, &datagrams) };
+        let mut manner = manner.over(config.transports, &datagrams);
+        manner.dht = dht.is_some();
         let memory = config.memory.max(MIN_MEMORY);
         let shared = Arc::new(Shared {
             port,
