@@ -55,6 +55,7 @@ impl Crowd {
             sequential: false,
             super_seed: false,
             pex: false,
+            dht: false,
             ablation: Ablation::default(),
         };
         let start =
