@@ -123,7 +123,7 @@ mod tests {
         });
         assert_eq!(
             lines(&torrent),
-            "    12 up      3 down     1.5 KiB  2026-11-29  a\u{fffd}[31m\u{fffd}b\n  http://h/torrent/\u{fffd}"
+            "    12 up      3 down    1.50 KiB  2026-11-29  a\u{fffd}[31m\u{fffd}b\n  http://h/torrent/\u{fffd}"
         );
         assert_eq!(lines(&Value::Null), "     0 up      0 down         0 B  1970-01-01  \n  ");
     }
