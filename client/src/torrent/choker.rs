@@ -112,10 +112,8 @@ impl Choker {
     /// interest, or has asked for nothing for a moment, may be back at once, and holds nobody up meanwhile, for its slot counts as free.
     pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
-        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot. At a seed, nobody who owes less.
-        let better = views.iter().any(|v| !v.unchoked && v.interested && !v.spent && v.debt < MUCH);
-        let lags = |v: &View| v.debt >= MUCH && (better || !seeding);
-        let used = |v: &&View| v.unchoked && v.interested && !v.idle && !lags(v);
+        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
+        let used = |v: &&View| v.unchoked && v.interested && !v.idle && (seeding || v.debt < MUCH);
         let used = views.iter().filter(used).count();
         let spare =
             self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(chosen.len()));

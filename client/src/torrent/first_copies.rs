@@ -12,9 +12,6 @@ use torrent_format::PieceIndex;
 
 use super::peers::PeerKey;
 
-/// What one counts for with a peer that has never passed one on: more than those who do have at hand at a time.
-const UNPROVEN: u32 = 4;
-
 #[derive(Debug, Default)]
 pub(super) struct FirstCopies {
     /// Who got a piece first, until somebody else has it.
@@ -46,13 +43,13 @@ impl FirstCopies {
     }
 
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. One is nothing to somebody who has passed others on,
-    /// for that one may be on its way; to somebody who has not each counts for several.
+    /// for that one may be on its way; to somebody who has not it counts double.
     pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>) -> u32 {
         let in_part = at_hand.is_some_and(|piece| self.holders.get(&piece) == Some(&key));
         match self.counts.get(&key).copied().unwrap_or_default() - u32::from(in_part) {
             kept if self.proven.contains(&key) => kept.saturating_sub(1),
             0 => 0,
-            kept => kept * UNPROVEN,
+            kept => kept + 1,
         }
     }
 
@@ -82,12 +79,12 @@ mod tests {
         copies.given(pieces[0], generous);
         copies.given(pieces[1], stingy);
         assert_eq!(copies.kept(generous, Some(pieces[0])), 0, "it has only a part of it");
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [4, 4]);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [2, 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
         copies.given(pieces[2], generous);
         copies.given(pieces[3], stingy);
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [0, 8]);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [0, 3]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None), 0);
     }

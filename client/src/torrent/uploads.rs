@@ -460,8 +460,7 @@ impl Content {
         if leeching {
             peer.debt(self.info.layout())
         } else {
-            let in_part = |&(piece, sent): &(PieceIndex, u32)| sent < self.info.layout().block_count(piece);
-            self.first_copies.kept(key, peer.upload.at_hand.filter(in_part).map(|(piece, _)| piece))
+            self.first_copies.kept(key, peer.upload.at_hand.map(|(piece, _)| piece))
         }
     }
 }
