@@ -132,7 +132,9 @@ impl Scene {
             }
             From::Libtorrent => {
                 let peer = format!("peer={seed}");
-                Running::Libtorrent(Libtorrent::start_with(&host, &made.path, &copy, &["pex", &peer]))
+                let middle = Libtorrent::start_with(&host, &made.path, &copy, &["pex", &peer]);
+                middle.wait_listening();
+                Running::Libtorrent(middle)
             }
         };
         (running, addr)

@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long TCP may take before uTP is tried beside it: most that will ever come about have by then.
 const HEAD_START: Duration = Duration::from_secs(1);
 
+/// How long uTP is tried where TCP was refused: mostly nobody is there yet, and to be dialled again soon is of more use.
+const AFTER_REFUSAL: Duration = Duration::from_secs(3);
+
 /// Peers that are remembered to be reached by uTP only. Forgetting them costs each a second.
 const MAX_REMEMBERED: usize = 1_000;
 
@@ -229,8 +232,8 @@ async fn connect(addr: SocketAddr, manner: &Manner) -> io::Result<Stream> {
         outcome = &mut over_tcp => match outcome {
             Ok(stream) => return Ok(stream),
             // Refused at once by a firewall, say, that lets UDP through.
-            Err(_) => {
-                let stream = over_utp.await?;
+            Err(refusal) => {
+                let stream = timeout(AFTER_REFUSAL, over_utp).await.map_err(|_| refusal)??;
                 manner.remember_utp(addr);
                 return Ok(stream);
             }

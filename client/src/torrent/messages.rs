@@ -14,8 +14,9 @@ use crate::wire::ut_metadata::{MAX_METADATA_LENGTH, MetadataMessage};
 /// A peer may announce each piece this many times before it is only noise.
 const HAVES_PER_PIECE: u64 = 10;
 
-/// How often a peer may say all that it has: each time costs as much work as there are pieces, and once is usual.
-const MAX_INVENTORIES: u32 = 16;
+/// How often a peer may say all that it has, which costs as much work as there are pieces. Once is usual. But aria2 sends a bitfield in place of
+/// `have`s wherever that is shorter: 72 times at most, since it is an eighth of a byte a piece, and a `have` is nine bytes.
+const MAX_INVENTORIES: u32 = 100;
 
 /// What a peer may say it has before we know how many pieces there are.
 const MAX_EARLY_HAVES: usize = 100_000;

@@ -149,6 +149,12 @@ impl Libtorrent {
         Self { process: Process::spawn("libtorrent", &mut python), _host: host.clone() }
     }
 
+    /// Waits until it can be dialled.
+    #[track_caller]
+    pub fn wait_listening(&self) {
+        self.process.wait_line("successfully listening on [TCP]", LONG);
+    }
+
     /// See [`super::Peer::wait_seeding`].
     #[track_caller]
     pub fn wait_seeding(&self) {

@@ -367,6 +367,23 @@ fn p50_liars_who_come_again_and_again_do_not_keep_an_honest_suspect_out() {
     assert_eq!(again.len(), 4, "after {lies} lies");
 }
 
+/// aria2 sends a bitfield after every piece where that is shorter than a `have`.
+#[test]
+fn a_bitfield_a_piece_is_no_flood_and_hundreds_are() {
+    let mut scene = Scene::seeder(20, 1);
+    let peer = scene.connect(1, MODERN);
+    for pieces in 1..20 {
+        let mut field = Bitfield::none(20);
+        for piece in scene.info.layout().pieces().take(pieces) {
+            field.set(piece);
+        }
+        scene.says(peer, [Message::Bitfield(field.as_wire().to_vec())]);
+    }
+    assert_eq!(scene.dropped(peer), None);
+    scene.says(peer, (0..100).map(|_| Message::HaveNone));
+    assert_eq!(scene.misbehaved(peer), Some(Misbehaviour::Flood));
+}
+
 #[test]
 fn p54_p55_p62_flapping_ends_without_a_storm() {
     for message in
