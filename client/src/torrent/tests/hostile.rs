@@ -564,7 +564,7 @@ fn random_messages_never_panic() {
 #[test]
 fn saying_all_that_it_has_again_and_again_is_a_flood() {
     let (mut scene, seed) = with_seed();
-    scene.says(seed, std::iter::repeat_n(Message::HaveAll, 20));
+    scene.says(seed, std::iter::repeat_n(Message::HaveAll, 101));
     assert_eq!(scene.misbehaved(seed), Some(Misbehaviour::Flood));
 }
 
