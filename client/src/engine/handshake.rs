@@ -112,7 +112,7 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    /// TCP alone, for now.
+    /// Over TCP alone.
     pub(super) fn new(outside: Outside, peer_id: PeerId, encryption: Encryption) -> Self {
         Self {
             outside,

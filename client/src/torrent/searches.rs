@@ -67,7 +67,7 @@ impl Searches {
         self.of_swarms.clear();
     }
 
-    /// What is to be searched for now.
+    /// What is due to be searched for.
     pub(super) fn poll(&mut self, now: Time) -> Option<(Swarm, InfoHash)> {
         let due = |search: &&mut Search| matches!(search.state, State::Due(due) if due <= now);
         let search = self.of_swarms.iter_mut().find(due)?;

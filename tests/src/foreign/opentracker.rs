@@ -62,11 +62,6 @@ impl Opentracker {
         format!("http://{}/announce", self.addr)
     }
 
-    /// The announce URL for UDP.
-    pub fn udp_url(&self) -> String {
-        format!("udp://{}/announce", self.addr)
-    }
-
     /// Waits until this many seeds have announced themselves.
     ///
     /// # Panics

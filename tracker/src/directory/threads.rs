@@ -105,14 +105,23 @@ fn write(
 ) {
     loop {
         match writes.recv_timeout(LOOK) {
-            Ok(first) => {
-                let batch = std::iter::once(first).chain(writes.try_iter()).take(BATCH).collect();
-                write_batch(directory, &mut *store, batch);
-            }
+            Ok(first) => write_batch(directory, &mut *store, gather(first, writes)),
             Err(RecvTimeoutError::Timeout) if !stopped.load(Relaxed) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// What is written in one go. A removal ends it: whoever publishes the same torrent after it must not be told that it is there already.
+fn gather(first: Write, writes: &Receiver<Write>) -> Vec<Write> {
+    let mut batch = vec![first];
+    while batch.len() < BATCH
+        && !matches!(batch.last(), Some(Write::Remove(..)))
+        && let Ok(next) = writes.try_recv()
+    {
+        batch.push(next);
+    }
+    batch
 }
 
 /// What is told once all is durable.
@@ -222,4 +231,23 @@ pub(super) fn write_hour(directory: &Directory, hour: u32) {
         }
     }
     let _ = directory.writes.send(Write::Forget(hour.saturating_sub(HOURS)));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use torrent_format::InfoHashes;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_follows_a_removal_is_written_with_it() {
+        let (writes, received) = sync_channel(MAX_WRITES);
+        let remove = || Write::Remove(1, InfoHashes::from(InfoHash([1; 20])), oneshot::channel().0);
+        for job in [Write::Forget(2), remove(), Write::Forget(3), Write::Forget(4)] {
+            writes.send(job).unwrap();
+        }
+        assert_eq!(gather(Write::Forget(1), &received).len(), 3);
+        assert_eq!(gather(received.recv().unwrap(), &received).len(), 2);
+    }
 }
