@@ -4,7 +4,8 @@ Usage: libtorrent_dht.py COUNT DIRECTORY [TORRENT...]
 
 All begin with the first one. It says "node PORT" for each, then "known PORT COUNT" whenever one knows more nodes or fewer. The last one seeds
 the torrents, whose data is in DIRECTORY, and tells the DHT so again and again. It runs until it is killed. What protects a node
-of the internet from its neighbours is off: here all have one address.
+of the internet from its neighbours is off: here all have one address. That goes for peers too: the seeding one finds itself in the DHT, dials
+itself, and bans what it knows under that address, which would be everybody if an address stood for one peer.
 """
 
 import sys
@@ -18,6 +19,7 @@ SETTINGS = {
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
+    "allow_multiple_connections_per_ip": True,
     "dht_restrict_routing_ips": False,
     "dht_restrict_search_ips": False,
     "dht_ignore_dark_internet": False,
