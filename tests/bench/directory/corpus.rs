@@ -49,6 +49,9 @@ const COMMON: [&str; 40] = [
     "lecture",
 ];
 
+/// So many of them are in more than 10,000 of 500,000 titles each.
+const FREQUENT: usize = 32;
+
 /// Letters of the other words.
 const SYLLABLES: [&str; 20] = [
     "ka", "to", "mi", "ra", "ne", "so", "lu", "vi", "po", "da", "fe", "gu", "hi", "jo", "ba", "cy", "re",
@@ -92,8 +95,8 @@ impl Corpus {
     }
 
     fn word(&self, random: &mut fastrand::Rng) -> String {
-        let rank = self.shares.partition_point(|&share| share < random.f64());
-        name(rank)
+        let part = random.f64();
+        name(self.shares.partition_point(|&share| share < part))
     }
 
     /// Six to ten words; a third have files with names of their own.
@@ -124,7 +127,7 @@ impl Corpus {
     /// In turn one that matches a good part of all, and one that somebody with something in mind would ask.
     pub(crate) fn query(&self, number: usize) -> String {
         let mut random = fastrand::Rng::with_seed(u64::MAX - number as u64);
-        let common = |random: &mut fastrand::Rng| COMMON[random.usize(..COMMON.len())];
+        let common = |random: &mut fastrand::Rng| COMMON[random.usize(..FREQUENT)];
         if number.is_multiple_of(2) {
             return match random.usize(..6) {
                 0 => format!("{}|{}", common(&mut random), common(&mut random)),
