@@ -178,7 +178,8 @@ fn searched(options: &Options) {
         let query = corpus::escape(&corpus.query(number));
         let unfiltered = client.get(&format!("/api/v1/torrents?q={query}&limit=1")).expect(200).json();
         many += usize::from(unfiltered["total"].as_u64().is_some_and(|total| total > 10_000));
-        let (order, filter) = (number % ORDERS.len(), number / ORDERS.len() % FILTERS.len());
+        // Each order and filter with frequent words and with rare ones, which take turns.
+        let (order, filter) = (number / 2 % ORDERS.len(), number / 2 / ORDERS.len() % FILTERS.len());
         let target = format!("/api/v1/torrents?q={query}&sort={}{}", ORDERS[order], FILTERS[filter].1);
         let started = Instant::now();
         client.get(&target).expect(200);
