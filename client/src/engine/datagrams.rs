@@ -4,7 +4,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -16,6 +15,9 @@ const MAX_WAITING: usize = 512;
 
 /// The longest packet that is taken, in bytes: what a local network with jumbo frames carries.
 const MAX_PACKET: usize = 9_000;
+
+/// Bytes that the kernel is asked to hold until we come to them: what a fast line brings while others are at work. It may give less.
+const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 
 /// The wait after a failure to receive. Without one, a socket that is out of order would be a busy loop.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,6 +50,11 @@ impl Datagrams {
     pub fn start(sockets: Vec<UdpSocket>) -> (Self, Receiving) {
         let (to_dht, dht) = mpsc::channel(MAX_WAITING);
         let (to_utp, utp) = mpsc::channel(MAX_WAITING);
+        for socket in &sockets {
+            if let Err(error) = socket2::SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER) {
+                tracing::debug!("can't enlarge a socket's buffer: {error}");
+            }
+        }
         let sockets: Arc<[UdpSocket]> = sockets.into();
         let mut tasks = JoinSet::new();
         for index in 0..sockets.len() {
@@ -89,14 +96,9 @@ impl Datagrams {
     /// Sends if there is room.
     ///
     /// # Errors
-    /// As [`Self::send_to`].
-    pub fn poll_send_to(
-        &self,
-        context: &mut Context<'_>,
-        packet: &[u8],
-        to: SocketAddr,
-    ) -> Poll<io::Result<usize>> {
-        self.socket(to)?.poll_send_to(context, packet, to)
+    /// As [`Self::send_to`]; [`io::ErrorKind::WouldBlock`] if there is no room.
+    pub fn try_send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.socket(to)?.try_send_to(packet, to)
     }
 
     fn socket(&self, to: SocketAddr) -> io::Result<&UdpSocket> {

@@ -140,13 +140,16 @@ async fn accept(listeners: &[TcpListener], utp: Option<&Utp>) -> io::Result<(Str
     });
     let over_utp = async {
         match utp {
-            Some(utp) => utp.accept().await.map(|(utp, addr)| (Stream::from(utp), addr)),
+            Some(utp) => {
+                let (utp, addr) = utp.accept().await;
+                (Stream::from(utp), addr)
+            }
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         outcome = over_tcp => outcome,
-        outcome = over_utp => outcome,
+        accepted = over_utp => Ok(accepted),
     }
 }
 

@@ -1,36 +1,88 @@
 //! The bytes of a connection, whatever carries them: [`Stream`] while hands are shaken, then an [`Inlet`] and an [`Outlet`] of it.
 //!
-//! Plain TCP goes straight through: parts read by one system call into as many buffers, files sent by the kernel. Encrypted, what came is
-//! decrypted where it was read to, and what goes is encrypted in a copy. uTP has a copy in either direction. Which it is stands fast once
-//! hands are shaken.
+//! Plain TCP goes straight through: parts read by one system call into as many buffers, files sent by the kernel. So does uTP, but for
+//! files. Encrypted, what came is decrypted where it was read to, and what goes is encrypted in a copy. Which it is stands fast once hands
+//! are shaken.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::pin::Pin;
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
-use librqbit_utp::{UtpStream, UtpStreamReadHalf, UtpStreamWriteHalf};
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::utp::UtpStream;
 use crate::wire::mse::{Cipher, Ciphers};
 
-/// Bytes that are copied at a time, to be encrypted, or for uTP: held by each connection beside the budget for payload.
+/// Bytes that are encrypted at a time: held by each connection beside the budget for payload.
 const MAX_STAGED: usize = 32 * 1024;
 
 /// See the module.
 pub(super) struct Stream {
     carrier: Carrier,
     ciphers: Option<Box<Ciphers>>,
-    /// On its way in.
-    arrived: BytesMut,
-    /// On its way out.
+    /// On its way out, encrypted.
     staged: BytesMut,
 }
 
 enum Carrier {
     Tcp(TcpStream),
-    Utp(Box<(UtpStreamReadHalf, UtpStreamWriteHalf)>),
+    Utp(UtpStream),
+}
+
+impl Carrier {
+    fn try_read_vectored(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_read_vectored(parts),
+            Self::Utp(utp) => utp.try_read_vectored(parts),
+        }
+    }
+
+    /// At most `most` bytes, to the end of `into`.
+    fn try_read(&self, into: &mut BytesMut, most: usize) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_read_buf(&mut into.limit(most)),
+            Self::Utp(utp) => {
+                let held = into.len();
+                into.resize(held + most, 0);
+                let read = utp.try_read_vectored(&mut [IoSliceMut::new(&mut into[held..])]);
+                into.truncate(held + read.as_ref().map_or(0, |read| *read));
+                read
+            }
+        }
+    }
+
+    fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(tcp) => tcp.try_write_vectored(parts),
+            Self::Utp(utp) => utp.try_write_vectored(parts),
+        }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Utp(utp) => {
+                utp.readable().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn writable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.writable().await,
+            Self::Utp(utp) => {
+                utp.writable().await;
+                Ok(())
+            }
+        }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Utp(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Stream {
@@ -52,13 +104,13 @@ impl From<TcpStream> for Stream {
 
 impl From<UtpStream> for Stream {
     fn from(utp: UtpStream) -> Self {
-        Self::over(Carrier::Utp(Box::new(utp.split())))
+        Self::over(Carrier::Utp(utp))
     }
 }
 
 impl Stream {
     fn over(carrier: Carrier) -> Self {
-        Self { carrier, ciphers: None, arrived: BytesMut::new(), staged: BytesMut::new() }
+        Self { carrier, ciphers: None, staged: BytesMut::new() }
     }
 
     /// From here on both directions are encrypted.
@@ -74,10 +126,7 @@ impl Stream {
 
     /// The socket, for settings, if it has one of its own.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        match &self.carrier {
-            Carrier::Tcp(tcp) => Some(tcp),
-            Carrier::Utp(_) => None,
-        }
+        self.carrier.tcp()
     }
 
     /// Reads at least one byte into what room there is in `into`; says how many, 0 if the peer has closed.
@@ -85,17 +134,8 @@ impl Stream {
     /// # Errors
     /// Those of the socket.
     pub(super) async fn read_some(&mut self, into: &mut BytesMut) -> io::Result<usize> {
-        let held = into.len();
-        let room = (into.capacity() - held).max(1);
-        let mut limited = (&mut *into).limit(room);
-        let read = match &mut self.carrier {
-            Carrier::Tcp(tcp) => tcp.read_buf(&mut limited).await?,
-            Carrier::Utp(utp) => utp.0.read_buf(&mut limited).await?,
-        };
-        if let Some(ciphers) = &mut self.ciphers {
-            ciphers.inbound.apply(&mut into[held..]);
-        }
-        Ok(read)
+        let room = (into.capacity() - into.len()).max(1);
+        self.split().0.read(into, room).await
     }
 
     /// Writes all of it.
@@ -103,19 +143,17 @@ impl Stream {
     /// # Errors
     /// Those of the socket.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut sealed;
-        let bytes = match &mut self.ciphers {
-            None => bytes,
-            Some(ciphers) => {
-                sealed = bytes.to_vec();
-                ciphers.outbound.apply(&mut sealed);
-                &sealed
+        let mut outlet = self.split().1;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match outlet.try_write_vectored(&[IoSlice::new(rest)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => outlet.writable().await?,
+                Err(error) => return Err(error),
             }
-        };
-        match &mut self.carrier {
-            Carrier::Tcp(tcp) => tcp.write_all(bytes).await,
-            Carrier::Utp(utp) => utp.1.write_all(bytes).await,
         }
+        Ok(())
     }
 
     /// Its two directions.
@@ -124,33 +162,15 @@ impl Stream {
             None => (None, None),
             Some(ciphers) => (Some(&mut ciphers.inbound), Some(&mut ciphers.outbound)),
         };
-        let (source, sink) = match &mut self.carrier {
-            Carrier::Tcp(tcp) => (Source::Tcp(tcp), Sink::Tcp(tcp)),
-            Carrier::Utp(utp) => {
-                let (reader, writer) = &mut **utp;
-                let source = Source::Utp { reader, arrived: &mut self.arrived, ended: false };
-                (source, Sink::Utp { writer, written: 0 })
-            }
-        };
-        let inlet = Inlet { source, cipher: inbound };
-        (inlet, Outlet { sink, cipher: outbound, staged: &mut self.staged })
+        let inlet = Inlet { carrier: &self.carrier, cipher: inbound };
+        (inlet, Outlet { carrier: &self.carrier, cipher: outbound, staged: &mut self.staged })
     }
 }
 
 /// What comes.
 pub(super) struct Inlet<'a> {
-    source: Source<'a>,
+    carrier: &'a Carrier,
     cipher: Option<&'a mut Cipher>,
-}
-
-enum Source<'a> {
-    Tcp(&'a TcpStream),
-    /// What has arrived is taken out of the library before it is asked for.
-    Utp {
-        reader: &'a mut UtpStreamReadHalf,
-        arrived: &'a mut BytesMut,
-        ended: bool,
-    },
 }
 
 impl Inlet<'_> {
@@ -159,21 +179,7 @@ impl Inlet<'_> {
     /// # Errors
     /// Those of the socket; [`io::ErrorKind::WouldBlock`] if nothing is there.
     pub(super) fn try_read_vectored(&mut self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let read = match &mut self.source {
-            Source::Tcp(tcp) => tcp.try_read_vectored(parts)?,
-            Source::Utp { arrived, ended, .. } if arrived.is_empty() && !*ended => {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Source::Utp { arrived, .. } => {
-                let mut read = 0;
-                for part in parts.iter_mut() {
-                    let here = arrived.len().min(part.len());
-                    arrived.copy_to_slice(&mut part[..here]);
-                    read += here;
-                }
-                read
-            }
-        };
+        let read = self.carrier.try_read_vectored(parts)?;
         if let Some(cipher) = &mut self.cipher {
             let mut left = read;
             for part in parts {
@@ -190,16 +196,7 @@ impl Inlet<'_> {
     /// # Errors
     /// Those of the socket.
     pub(super) async fn readable(&mut self) -> io::Result<()> {
-        match &mut self.source {
-            Source::Tcp(tcp) => tcp.readable().await,
-            Source::Utp { reader, arrived, ended } => {
-                if arrived.is_empty() && !*ended {
-                    arrived.reserve(MAX_STAGED);
-                    *ended = reader.read_buf(&mut (&mut **arrived).limit(MAX_STAGED)).await? == 0;
-                }
-                Ok(())
-            }
-        }
+        self.carrier.readable().await
     }
 
     /// Reads at least one byte, at most `most`, to the end of `into`; says how many, 0 if the peer has closed.
@@ -210,15 +207,7 @@ impl Inlet<'_> {
         let held = into.len();
         loop {
             self.readable().await?;
-            let read = match &mut self.source {
-                Source::Tcp(tcp) => tcp.try_read_buf(&mut (&mut *into).limit(most)),
-                Source::Utp { arrived, .. } => {
-                    let here = arrived.len().min(most);
-                    into.extend_from_slice(&arrived.split_to(here));
-                    Ok(here)
-                }
-            };
-            match read {
+            match self.carrier.try_read(into, most) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
                 Ok(read) => {
@@ -234,19 +223,10 @@ impl Inlet<'_> {
 
 /// What goes.
 pub(super) struct Outlet<'a> {
-    sink: Sink<'a>,
+    carrier: &'a Carrier,
     cipher: Option<&'a mut Cipher>,
-    /// The beginning of what is offered to [`Outlet::try_write_vectored`] and has not left, encrypted if anything is.
+    /// The beginning of what was offered to [`Outlet::try_write_vectored`] and has not left, encrypted.
     staged: &'a mut BytesMut,
-}
-
-enum Sink<'a> {
-    Tcp(&'a TcpStream),
-    /// `written`: what the library has taken while it was waited for.
-    Utp {
-        writer: &'a mut UtpStreamWriteHalf,
-        written: usize,
-    },
 }
 
 impl<'a> Outlet<'a> {
@@ -257,10 +237,7 @@ impl<'a> Outlet<'a> {
 
     /// The socket, for settings, if it has one of its own.
     pub(super) fn tcp(&self) -> Option<&'a TcpStream> {
-        match self.sink {
-            Sink::Tcp(tcp) => Some(tcp),
-            Sink::Utp { .. } => None,
-        }
+        self.carrier.tcp()
     }
 
     /// Writes what there is room for, and says how much that is. What has not left has to be offered again, from its first byte on:
@@ -269,29 +246,17 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// Those of the socket; [`io::ErrorKind::WouldBlock`] if there is no room.
     pub(super) fn try_write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        if let Some(tcp) = self.plain() {
-            return tcp.try_write_vectored(parts);
-        }
-        if let Sink::Utp { written: written @ 1.., .. } = &mut self.sink {
-            return Ok(std::mem::take(written));
-        }
+        let Some(cipher) = &mut self.cipher else { return self.carrier.try_write_vectored(parts) };
         if self.staged.is_empty() {
             for part in parts {
                 let here = part.len().min(MAX_STAGED - self.staged.len());
                 self.staged.extend_from_slice(&part[..here]);
             }
-            if let Some(cipher) = &mut self.cipher {
-                cipher.apply(self.staged);
-            }
+            cipher.apply(self.staged);
         }
-        match &self.sink {
-            Sink::Tcp(tcp) => {
-                let written = tcp.try_write(self.staged)?;
-                self.staged.advance(written);
-                Ok(written)
-            }
-            Sink::Utp { .. } => Err(io::ErrorKind::WouldBlock.into()),
-        }
+        let written = self.carrier.try_write_vectored(&[IoSlice::new(self.staged)])?;
+        self.staged.advance(written);
+        Ok(written)
     }
 
     /// Waits for room. May return early.
@@ -299,16 +264,7 @@ impl<'a> Outlet<'a> {
     /// # Errors
     /// Those of the socket.
     pub(super) async fn writable(&mut self) -> io::Result<()> {
-        match &mut self.sink {
-            Sink::Tcp(tcp) => tcp.writable().await,
-            Sink::Utp { writer, written } => {
-                let some =
-                    poll_fn(|context| Pin::new(&mut **writer).poll_write(context, self.staged)).await?;
-                self.staged.advance(some);
-                *written += some;
-                if some == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(()) }
-            }
-        }
+        self.carrier.writable().await
     }
 }
 

@@ -1,0 +1,168 @@
+//! How long packets wait on their way, apart from what the way itself takes: [`Delays`].
+//!
+//! The clocks of two machines are apart by anything, so a single difference between a packet's time stamp and its arrival says nothing;
+//! by how much it exceeds the least of the last minutes is what the packet has waited (RFC 6817, section 3.4). Clocks also run at different
+//! speeds: one direction's least goes down with time, which shows, and the other's should go up as much, which does not show.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::torrent::Time;
+
+/// Minutes over which the least counts (RFC 6817: `BASE_HISTORY`). Clocks drift apart by some ten milliseconds meanwhile.
+const MINUTES: usize = 10;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Of so many differences the least is what packets wait at present (RFC 6817: `CURRENT_FILTER`): what a single one has waited may be noise.
+const FILTER: usize = 4;
+
+/// The most that clocks drift apart between two packets, in microseconds. What is more is no drift, but a better way.
+const MAX_DRIFT: u32 = 10_000;
+
+/// Of both directions. All differences are in microseconds, and go round.
+#[derive(Debug, Default)]
+pub(super) struct Delays {
+    ours: Base,
+    theirs: Base,
+    recent: VecDeque<u32>,
+}
+
+impl Delays {
+    /// A packet of the other's came so long after its time stamp.
+    pub(super) fn heard(&mut self, now: Time, difference: u32) {
+        let before = self.theirs.least();
+        self.theirs.add(now, difference);
+        if let (Some(before), Some(after)) = (before, self.theirs.least()) {
+            let sunk = before.wrapping_sub(after);
+            if sunk != 0 && sunk <= MAX_DRIFT {
+                self.ours.raise(sunk);
+            }
+        }
+    }
+
+    /// The other says that a packet of ours came so long after its time stamp.
+    pub(super) fn told(&mut self, now: Time, difference: u32) {
+        self.ours.add(now, difference);
+        if self.recent.len() == FILTER {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(difference);
+    }
+
+    /// How long packets of ours wait at present, if that is known.
+    pub(super) fn current(&self) -> Option<Duration> {
+        let least = self.ours.least()?;
+        let recent = self.recent.iter().map(|difference| difference.wrapping_sub(least));
+        // Raised since: less than nothing is nothing.
+        recent.map(|waited| if is_negative(waited) { 0 } else { waited }).min().map(micros)
+    }
+}
+
+/// The least difference of the last minutes.
+#[derive(Debug, Default)]
+struct Base {
+    /// The least of each minute, the present one last.
+    minutes: VecDeque<u32>,
+    began: Time,
+}
+
+impl Base {
+    fn add(&mut self, now: Time, difference: u32) {
+        match self.minutes.back_mut() {
+            Some(least) if now - self.began < MINUTE => {
+                if is_negative(difference.wrapping_sub(*least)) {
+                    *least = difference;
+                }
+            }
+            _ => {
+                if self.minutes.len() == MINUTES {
+                    self.minutes.pop_front();
+                }
+                self.minutes.push_back(difference);
+                self.began = now;
+            }
+        }
+    }
+
+    fn least(&self) -> Option<u32> {
+        self.minutes.iter().copied().reduce(|a, b| if is_negative(b.wrapping_sub(a)) { b } else { a })
+    }
+
+    fn raise(&mut self, by: u32) {
+        self.minutes.iter_mut().for_each(|least| *least = least.wrapping_add(by));
+    }
+}
+
+fn is_negative(difference: u32) -> bool {
+    (difference as i32) < 0
+}
+
+fn micros(micros: u32) -> Duration {
+    Duration::from_micros(micros.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time(Duration::from_secs(seconds))
+    }
+
+    fn milliseconds(delays: &Delays) -> u128 {
+        delays.current().unwrap().as_millis()
+    }
+
+    #[test]
+    fn what_exceeds_the_least_is_the_wait_wherever_the_clocks_stand() {
+        for offset in [0_u32, 5_000_000, u32::MAX - 10_000, 1 << 31] {
+            let mut delays = Delays::default();
+            assert_eq!(delays.current(), None);
+            for waited in [30_000, 0, 40_000, 60_000, 50_000, 70_000, 90_000] {
+                delays.told(at(1), offset.wrapping_add(waited));
+            }
+            assert_eq!(milliseconds(&delays), 50, "the least of the last four");
+        }
+    }
+
+    #[test]
+    fn a_way_that_became_longer_is_known_as_such_after_ten_minutes() {
+        let mut delays = Delays::default();
+        delays.told(at(0), 1_000_000);
+        for second in 1..=9 * 60 {
+            delays.told(at(second), 1_080_000);
+        }
+        assert_eq!(milliseconds(&delays), 80);
+        for second in 9 * 60..11 * 60 {
+            delays.told(at(second), 1_080_000);
+        }
+        assert_eq!(milliseconds(&delays), 0);
+    }
+
+    #[test]
+    fn a_clock_that_runs_fast_is_no_delay() {
+        // Ours loses 10 ms in 10 minutes: their packets seem to come earlier and earlier, ours later and later.
+        let drifting = |correct: bool| {
+            let mut delays = Delays::default();
+            for second in 0..8 * 60 {
+                let drift = (second * 1_000_000 / 60_000) as u32;
+                if correct {
+                    delays.heard(at(second), 5_000_000 - drift);
+                }
+                delays.told(at(second), 7_000_000 + drift);
+            }
+            milliseconds(&delays)
+        };
+        assert_eq!((drifting(true), drifting(false)), (0, 7));
+        // A better way for them is none for us.
+        let mut delays = Delays::default();
+        delays.heard(at(0), 5_000_000);
+        delays.told(at(0), 7_000_000);
+        delays.heard(at(1), 4_900_000);
+        for _ in 0..FILTER {
+            delays.told(at(1), 7_050_000);
+        }
+        assert_eq!(milliseconds(&delays), 50);
+    }
+}
