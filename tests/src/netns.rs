@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::thread::LinkNameSpaceType;
 
@@ -197,25 +198,25 @@ impl Host {
         for (namespace, interface, rate) in
             [(&self.namespace, "eth0".into(), up), (&self.hub, port(self.number), down)]
         {
-            let (rate, burst) = (rate.to_string(), (rate / 8 / TICKS).max(TWO_FRAMES).to_string());
-            let mut tc = Command::new(require::find("tc").unwrap_or_else(|| "tc".into()));
-            tc.args(["-netns", &namespace.0, "qdisc", "replace", "dev", &interface, "root", "tbf"]);
-            tc.args(["rate", &rate, "burst", &burst, "latency", QUEUE]);
-            check(&mut tc)
-                .and_then(|()| {
-                    namespace.ip([
-                        "link",
-                        "set",
-                        "dev",
-                        &interface,
-                        "gso_max_segs",
-                        "1",
-                        "gso_max_size",
-                        "1514",
-                    ])
-                })
-                .unwrap_or_else(|problem| panic!("{problem}"));
+            self.shape_at(namespace, &interface, rate, QUEUE);
         }
+    }
+
+    /// Limits what it sends, as [`Self::shape`] does, with a queue that holds so much time's packets.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn shape_uplink(&self, rate: u64, queue: Duration) {
+        self.shape_at(&self.namespace, "eth0", rate, &format!("{}ms", queue.as_millis()));
+    }
+
+    fn shape_at(&self, at: &Namespace, interface: &str, rate: u64, queue: &str) {
+        let (rate, burst) = (rate.to_string(), (rate / 8 / TICKS).max(TWO_FRAMES).to_string());
+        let mut tc = Command::new(require::find("tc").unwrap_or_else(|| "tc".into()));
+        tc.args(["-netns", &at.0, "qdisc", "replace", "dev", interface, "root", "tbf"]);
+        tc.args(["rate", &rate, "burst", &burst, "latency", queue]);
+        let whole = ["link", "set", "dev", interface, "gso_max_segs", "1", "gso_max_size", "1514"];
+        check(&mut tc).and_then(|()| at.ip(whole)).unwrap_or_else(|problem| panic!("{problem}"));
     }
 
     /// Has its TCP use this congestion control from now on.
