@@ -35,6 +35,7 @@ mod hook;
 mod list;
 mod magnet;
 mod make;
+mod manual;
 mod metadata;
 mod net;
 mod output;
@@ -204,6 +205,8 @@ fn execute(cx: &Context, command: Command) -> Result<(), CliError> {
             Command::Search(args) => interruptible(search::run(cx, args)).await,
             Command::Publish(args) => interruptible(publish::run(cx, *args)).await,
             Command::Demo(args) => Box::pin(demo::run(cx, args)).await,
+            Command::Completions(args) => manual::completions(cx, args).await,
+            Command::Man(args) => manual::man(cx, args).await,
         }
     });
     // A thread that still hashes for a command that was interrupted is not waited for.

@@ -111,6 +111,12 @@ pub(crate) enum Command {
     /// Show a whole swarm at work on this machine, and check its result
     #[command(after_long_help = examples::DEMO)]
     Demo(DemoArgs),
+    /// Print what a shell needs to complete flags and commands
+    #[command(after_long_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write that of each command
+    #[command(after_long_help = examples::MAN)]
+    Man(ManArgs),
 }
 
 impl Command {
@@ -140,8 +146,23 @@ impl Command {
             Self::Search(_) => "search",
             Self::Publish(_) => "publish",
             Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Where to write the pages: sprat.1, sprat-get.1 and so on, over those that are there [default: the first to standard output]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -545,6 +566,9 @@ pub(crate) struct NetworkArgs {
     /// Only ask in the DHT, never answer: for who pays by the packet, or is not to be reached
     #[arg(long, conflicts_with = "no_dht")]
     pub(crate) dht_read_only: bool,
+    /// Don't have a router let peers in (by UPnP, PCP or NAT-PMP; with --interface it is not done anyway)
+    #[arg(long)]
+    pub(crate) no_upnp: bool,
     /// Connections a torrent
     #[arg(long, value_name = "N", default_value = "55", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) max_peers: u16,
@@ -572,16 +596,6 @@ pub(crate) struct NetworkArgs {
     /// Where records of unfinished downloads are kept [default: $XDG_STATE_HOME/sprat]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) off: Off,
-}
-
-/// Switches off what this version does not have: accepted, so that a script which insists on it need not care about versions.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Off {
-    /// No port mapping (this version uses none)
-    #[arg(long, hide_short_help = true)]
-    no_upnp: bool,
 }
 
 /// `--dht-router`

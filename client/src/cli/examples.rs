@@ -142,3 +142,16 @@ Examples:
 A tracker, a seeder that is short of bandwidth, and three downloaders, all on loopback. Everything is made in a
 temporary directory, checked, and removed.
 ";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  sprat completions bash > ~/.local/share/bash-completion/completions/sprat
+  sprat completions fish > ~/.config/fish/completions/sprat.fish
+  sprat completions zsh > ~/.zfunc/_sprat
+";
+
+pub(super) const MAN: &str = "\
+Examples:
+  sprat man | man -l -
+  sprat man ~/.local/share/man/man1
+";

@@ -36,6 +36,13 @@ pub(super) fn command(args: &[OsString]) -> Command {
     })
 }
 
+/// The parser, for what tells of it.
+pub(super) fn whole() -> Command {
+    let mut command = command(&["--help".into()]);
+    command.build();
+    command
+}
+
 /// Without `--resolve`, `magnet` speaks to nobody. Trackers and peers go into what it prints.
 fn network_needs_resolve(magnet: Command) -> Command {
     let flags = [

@@ -558,3 +558,31 @@ fn a_magnet_without_trackers_keeps_those_that_were_typed() {
     let done = sprat(&["magnet", &place.path("tree.torrent"), "--no-trackers", "-t", "udp://b.example:80"]);
     assert!(done.stdout.ends_with("&tr=udp%3A%2F%2Fb.example%3A80\n"), "{done:?}");
 }
+
+#[test]
+fn every_shell_has_its_script_and_every_command_its_page() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let done = sprat(&["completions", shell]);
+        assert_eq!(done.exit, Exit::Ok, "{}", done.stderr);
+        assert!(done.stdout.contains("max-upload-limit"), "{shell}");
+    }
+    assert_eq!(sprat(&["completions", "dos"]).exit, Exit::Usage);
+
+    let page = sprat(&["man"]).stdout;
+    assert!(page.contains(".SH NAME") && page.contains("sprat\\-get(1)"), "{page}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for _ in 0..2 {
+        let done = sprat(&["man", dir.path().to_str().unwrap()]);
+        assert_eq!(done.exit, Exit::Ok, "{}", done.stderr);
+        assert_eq!(done.stdout.lines().count(), std::fs::read_dir(dir.path()).unwrap().count());
+    }
+    let get = std::fs::read_to_string(path("sprat-get.1")).unwrap();
+    assert!(
+        get.contains("sprat get") && get.contains("\\-\\-no\\-upnp") && get.contains("SPRAT_GET_TIMEOUT"),
+        "{get}"
+    );
+    assert!(path("sprat-tracker-token-create.1").exists() && path("sprat.1").exists());
+    let nowhere = path("missing").join("deeper");
+    assert_eq!(sprat(&["man", nowhere.to_str().unwrap()]).exit, Exit::Write);
+}
