@@ -19,6 +19,7 @@ mod lsd;
 mod mse;
 mod open;
 mod outbox;
+mod port_map;
 mod stream;
 mod task;
 mod utp;

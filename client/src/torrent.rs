@@ -7,7 +7,7 @@
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
 //! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
-//! (whom to dial), [`pex`] (whom to tell of whom), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
+//! (whom to dial), [`pex`] (whom to tell of whom), `holepunch` (how to reach who can't be dialled), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
 //! A hybrid torrent (BEP 52) is two swarms with one payload: the peers of both are in one table here.
@@ -25,6 +25,7 @@ mod feeder;
 mod first_copies;
 mod hash_messages;
 mod hashes;
+mod holepunch;
 mod messages;
 mod metadata;
 mod peer;
@@ -203,7 +204,7 @@ impl Torrent {
             candidates: Candidates::new(seeds.u64(..)),
             announcers: Announcers::new(config.trackers.clone(), start.is_private()),
             searches: Searches::default(),
-            public_port: config.listen_port,
+            public_port: config.public_port,
             hashes: config.hashes,
             fetch: HashFetch::default(),
             leaf_reads: Vec::new(),
@@ -352,7 +353,7 @@ impl Torrent {
             Ok(reply) => {
                 self.announcers.succeeded(now, tracker, &reply);
                 if let Some(ip) = reply.external_ip {
-                    self.candidates.set_own(SocketAddr::new(ip, self.config.listen_port));
+                    self.candidates.set_own(SocketAddr::new(ip, self.public_port));
                 }
                 self.notify(Event::TrackerReplied {
                     url,
@@ -423,9 +424,12 @@ impl Torrent {
         self.add_candidates(now, source, Some(swarm), peers);
     }
 
-    /// Others reach us at this port: a router maps it to ours. Whom we tell from now on hears of it.
-    pub fn set_public_port(&mut self, port: u16) {
-        self.public_port = port;
+    /// Others reach us at this port: a router maps it to ours. Whoever was told of another is told anew.
+    pub fn set_public_port(&mut self, now: Time, port: u16) {
+        if std::mem::replace(&mut self.public_port, port) != port {
+            self.announcers.moved();
+            self.searches.again(now);
+        }
     }
 
     /// Says goodbye to trackers and peers. [`Self::is_stopped`] once the trackers have answered.
@@ -679,6 +683,7 @@ impl Torrent {
         self.exchange_peers(now);
         self.request_metadata(now);
         self.hashes_wanted = true;
+        self.ask_relays(now);
         self.dial(now);
         if self.is_leeching() && self.peers.len() == 0 && self.candidates.half_open() == 0 {
             self.announcers.lonely();

@@ -2,7 +2,7 @@
 //!
 //! A connection opens with a [`Handshake`] in each direction; from then on each side sends frames, which [`FrameDecoder`] takes from
 //! the front of what has come and [`Message::encode`] writes. What stands inside an extended message is read by [`extension`],
-//! [`ut_metadata`] and [`ut_pex`]. Before the handshake, [`mse`] may hide what is said. No number that a peer says is held against a torrent
+//! [`ut_metadata`], [`ut_pex`] and [`ut_holepunch`]. Before the handshake, [`mse`] may hide what is said. No number that a peer says is held against a torrent
 //! here: that is `torrent`'s, which knows one.
 
 pub mod extension;
@@ -11,6 +11,7 @@ pub mod handshake;
 pub mod lsd;
 pub mod message;
 pub mod mse;
+pub mod ut_holepunch;
 pub mod ut_metadata;
 pub mod ut_pex;
 

@@ -9,6 +9,7 @@ mod ipv6;
 mod json;
 mod limits;
 mod magnet;
+mod port_map;
 mod proxy;
 mod select;
 mod share;

@@ -7,6 +7,7 @@ mod alone;
 mod created;
 mod encryption;
 mod hashes;
+mod holepunch;
 mod made;
 mod share;
 mod transfer;

@@ -14,6 +14,7 @@ pub mod fake_tracker;
 pub mod fluid;
 pub mod foreign;
 pub mod fuzz;
+pub mod gateway;
 pub mod http;
 pub mod netns;
 pub mod peer;

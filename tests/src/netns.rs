@@ -31,6 +31,26 @@ pub struct Host {
     hub: Arc<Namespace>,
 }
 
+/// A host behind a router that translates addresses.
+#[derive(Clone, Debug)]
+pub struct BehindNat {
+    /// The host.
+    pub inside: Host,
+    /// What others see of it.
+    pub router: Host,
+}
+
+/// What the router does, as `nft` takes it.
+const NAT: &str = r#"
+add table ip nat
+add chain ip nat out { type nat hook postrouting priority srcnat; }
+add rule ip nat out oifname "eth0" masquerade
+add chain ip nat to { type filter hook input priority filter; }
+add rule ip nat to iifname "eth0" ct state { new, invalid } drop
+add chain ip nat through { type filter hook forward priority filter; }
+add rule ip nat through iifname "eth0" ct state { new, invalid } drop
+"#;
+
 /// What a host has sent and received, in bytes of whole Ethernet frames: what came through its uplink and its downlink, not what was
 /// dropped before them.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -95,6 +115,47 @@ impl Network {
         namespace.ip(["link", "set", "lo", "up"])?;
         namespace.ip(["link", "set", "eth0", "up"])?;
         Ok(Host { namespace: Arc::new(namespace), address, number, hub: Arc::clone(&self.hub) })
+    }
+
+    /// Plugs in a router with the next address, and one host behind it, whose own address nobody here can reach. The router has what the host
+    /// sends bear its address, with the same port where that is free, and lets in nothing but answers: what comes from where something was sent
+    /// to. Needs `nft`.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn host_behind_nat(&self) -> BehindNat {
+        let router = self.host();
+        let number = router.number;
+        let (gateway, address) =
+            (Ipv4Addr::new(10, 0, number as u8, 1), Ipv4Addr::new(10, 0, number as u8, 2));
+        let steps = || {
+            let namespace = Namespace::new()?;
+            let outer = &router.namespace;
+            outer.ip([
+                "link",
+                "add",
+                "eth1",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                &namespace.0,
+            ])?;
+            outer.ip(["address", "add", &format!("{gateway}/24"), "dev", "eth1"])?;
+            outer.ip(["link", "set", "eth1", "up"])?;
+            namespace.ip(["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+            namespace.ip(["link", "set", "lo", "up"])?;
+            namespace.ip(["link", "set", "eth0", "up"])?;
+            namespace.ip(["route", "add", "default", "via", &gateway.to_string()])?;
+            outer.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).map_err(|e| e.to_string())?;
+            check(router.command("nft").arg(NAT))?;
+            Ok(namespace)
+        };
+        let namespace = steps().unwrap_or_else(|problem: String| panic!("{problem}"));
+        let inside = Host { namespace: Arc::new(namespace), address, number, hub: Arc::clone(&self.hub) };
+        BehindNat { inside, router }
     }
 
     /// Plugs a host of another network in here as well, by another interface, where everything goes that has no better way. The host
@@ -166,6 +227,15 @@ impl Host {
         let add = ["-6", "address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"];
         self.namespace.ip(add).unwrap_or_else(|problem| panic!("{problem}"));
         address.into()
+    }
+
+    /// What is not on its network goes to this other host.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn set_gateway(&self, router: IpAddr) {
+        let add = ["route", "add", "default", "via", &router.to_string()];
+        self.namespace.ip(add).unwrap_or_else(|problem| panic!("{problem}"));
     }
 
     /// A command that runs on it.

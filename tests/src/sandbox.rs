@@ -103,6 +103,7 @@ impl Sandbox {
         for command in ["GET", "SEED", "SHARE", "MAGNET"] {
             program.env(format!("SPRAT_{command}_NO_DHT"), "1");
             program.env(format!("SPRAT_{command}_NO_LSD"), "1");
+            program.env(format!("SPRAT_{command}_NO_UPNP"), "1");
         }
         program.env("HOME", self.path("home")).env("XDG_STATE_HOME", self.path("home/state"));
         program
@@ -239,6 +240,15 @@ impl Sprat {
             return self.args(["--dht-router", "none"]);
         }
         routers.iter().fold(self, |this, router| this.arg("--dht-router").arg(router.to_string()))
+    }
+
+    /// Lets it ask a router to let peers in.
+    #[must_use]
+    pub fn port_mapping(mut self) -> Self {
+        for command in ["GET", "SEED", "SHARE", "MAGNET"] {
+            self.command.env_remove(format!("SPRAT_{command}_NO_UPNP"));
+        }
+        self
     }
 
     /// Runs it in another directory.

@@ -41,6 +41,7 @@ pub(crate) fn session_config(
         max_peers: args.max_peers.into(),
         pex: !args.no_pex,
         lsd: !args.no_lsd,
+        port_mapping: !args.no_upnp,
         dht: (!args.no_dht).then(|| DhtConfig {
             routers: routers(args),
             routers_spared: args.dht_router.is_empty(),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
@@ -22,11 +22,12 @@ use super::handshake::{HandshakeFailure, Names, Shaken, dial};
 use super::net::Outside;
 use super::open::{Opened, Opener};
 use super::outbox::Overflow;
+use super::port_map::PortMap;
 use super::session::{Found, Phase, Place, TorrentEvent, TorrentFailure};
 use super::storage::{Access, Storage, StorageError, StorageEvent};
 use super::task::Purpose;
 use crate::torrent::{
-    Action, Config, Event, PeerKey, PeerSource, Start, Swarm, Time, Torrent, TrackerId, Verdict,
+    Action, Config, Event, PeerKey, PeerSource, Start, Swarm, Time, Torrent, TrackerId, Transports, Verdict,
 };
 use crate::wire::{BlockRequest, HashRequest};
 
@@ -154,6 +155,7 @@ impl Driver {
             hashes: torrent.hashes,
             peer_id: shared.peer_id,
             listen_port: shared.port,
+            public_port: shared.public_port(),
             seed,
             max_peers: shared.config.max_peers,
             upload_limit: shared.config.upload_limit,
@@ -163,6 +165,7 @@ impl Driver {
             super_seed: torrent.super_seed,
             pex: shared.config.pex,
             dht: shared.dht.is_some(),
+            utp: shared.manner.utp.is_some(),
             ablation: torrent.ablation,
         };
         let names_open = torrent.info.is_none() && torrent.hashes.v2().is_none();
@@ -214,6 +217,8 @@ impl Driver {
 
     /// Until the torrent has stopped.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut public_port = self.opener.shared.port_map.as_ref().map(PortMap::public);
+        self.set_public_port(public_port.as_mut());
         let mut batch = Vec::with_capacity(PEER_BATCH);
         let mut publish = interval(PUBLISH_INTERVAL);
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -238,6 +243,7 @@ impl Driver {
                     abandoned = limit.is_none();
                     self.stop(Some(limit.unwrap_or(STOP_LIMIT)));
                 }
+                () = changed(&mut public_port) => self.set_public_port(public_port.as_mut()),
                 () = sleep_until(wake) => self.torrent.handle_timeout(self.now()),
                 _ = publish.tick() => self.publish(),
             }
@@ -274,7 +280,8 @@ impl Driver {
     fn act(&mut self) {
         while let Some(action) = self.torrent.poll_action() {
             match action {
-                Action::Connect(addr, swarm) => self.dial(addr, swarm),
+                Action::Connect(addr, swarm) => self.dial(addr, swarm, self.opener.shared.manner.transports),
+                Action::Punch(addr, swarm) => self.dial(addr, swarm, Transports::Utp),
                 Action::Disconnect(key, reason) => {
                     self.forget(key);
                     if self.connections.remove(&key).is_some() {
@@ -454,6 +461,12 @@ impl Driver {
         }
     }
 
+    fn set_public_port(&mut self, public: Option<&mut watch::Receiver<Option<u16>>>) {
+        if let Some(port) = public.and_then(|public| *public.borrow_and_update()) {
+            self.torrent.set_public_port(self.now(), port);
+        }
+    }
+
     // -- what is done about it
 
     /// Off the network threads: the disk may take its time.
@@ -475,13 +488,13 @@ impl Driver {
         });
     }
 
-    fn dial(&mut self, addr: SocketAddr, swarm: InfoHash) {
+    fn dial(&mut self, addr: SocketAddr, swarm: InfoHash, transports: Transports) {
         let shared = Arc::clone(&self.opener.shared);
         let names = Names { hashes: self.torrent.hashes(), open: self.names_open };
         self.tasks.spawn(async move {
             shared.outside.ready().await;
             let _permit = shared.half_open.acquire().await;
-            Done::Dialled(addr, dial(addr, &shared.manner, names, swarm).await)
+            Done::Dialled(addr, dial(addr, &shared.manner, transports, names, swarm).await)
         });
     }
 
@@ -696,6 +709,17 @@ async fn prove(storage: Storage, hurried: Arc<AtomicBool>) -> Result<(), Storage
         }
     });
     proving.await.expect("proving does not panic")
+}
+
+/// Until the router has something new to say.
+async fn changed(public: &mut Option<watch::Receiver<Option<u16>>>) {
+    let changed = match public {
+        Some(public) => public.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn next_found(swarm: Swarm, name: InfoHash, mut more: mpsc::Receiver<Heard>) -> Done {

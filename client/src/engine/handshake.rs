@@ -158,17 +158,18 @@ pub(super) struct Names {
 /// said so, if it has known v2 at an earlier time: an answer by a name that nobody knows yet is taken for that, and the caller has to look
 /// at [`Shaken::name`] when the info is known.
 ///
-/// How it begins, and how it begins anew if that was not understood, is [`Encryption::openings`]'s.
+/// `transports`: those of them that the manner allows. How it begins, and how it begins anew if that was not understood, is [`Encryption::openings`]'s.
 pub(super) async fn dial(
     addr: SocketAddr,
     manner: &Manner,
+    transports: Transports,
     names: Names,
     info_hash: InfoHash,
 ) -> Result<Shaken, HandshakeFailure> {
     let openings = manner.encryption.openings(addr.ip());
     let mut outcome = Err(HandshakeFailure::Closed);
     for opening in openings {
-        outcome = dial_once(addr, manner, names, info_hash, *opening).await;
+        outcome = dial_once(addr, manner, transports, names, info_hash, *opening).await;
         match &outcome {
             Err(failure) if failure.is_of_opening() => {
                 tracing::debug!(%addr, ?opening, "the beginning failed: {failure}");
@@ -182,12 +183,13 @@ pub(super) async fn dial(
 async fn dial_once(
     addr: SocketAddr,
     manner: &Manner,
+    transports: Transports,
     names: Names,
     info_hash: InfoHash,
     opening: Opening,
 ) -> Result<Shaken, HandshakeFailure> {
     let hashes = names.hashes;
-    let stream = timeout(CONNECT_TIMEOUT, connect(addr, manner)).await;
+    let stream = timeout(CONNECT_TIMEOUT, connect(addr, manner, transports)).await;
     let mut stream =
         stream.map_err(|_| HandshakeFailure::ConnectTimeout)?.map_err(HandshakeFailure::Connect)?;
     let shake = async {
@@ -215,13 +217,13 @@ async fn dial_once(
     Ok(shaken(stream, addr, Direction::Outgoing, theirs, (name, Some(name) != v1, upgradable), received))
 }
 
-/// Over TCP if that comes about soon; over uTP if it does not, and whichever is first. A peer to which only uTP led has both tried at once
+/// As these transports allow: over TCP if that comes about soon; over uTP if it does not, and whichever is first. A peer to which only uTP led has both tried at once
 /// the next time.
-async fn connect(addr: SocketAddr, manner: &Manner) -> io::Result<Stream> {
+async fn connect(addr: SocketAddr, manner: &Manner, transports: Transports) -> io::Result<Stream> {
     let over_tcp = async { manner.outside.connect(addr).await.map(Stream::from) };
     let Some(utp) = &manner.utp else { return over_tcp.await };
     let over_utp = async { utp.connect(addr).await.map(Stream::from) };
-    if !manner.transports.has_tcp() {
+    if !transports.has_tcp() {
         return over_utp.await;
     }
     let start = if manner.led_by_utp(addr) { Duration::ZERO } else { HEAD_START };
@@ -330,7 +332,7 @@ fn shaken(
     let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let Handshake { capabilities, peer_id, .. } = theirs;
     let capabilities = Capabilities { v2, ..capabilities };
-    let peer = Connected { addr, direction, capabilities, peer_id };
+    let peer = Connected { addr, direction, capabilities, peer_id, utp: stream.is_utp() };
     Shaken { stream, peer, name, upgradable: upgradable && !v2, received }
 }
 
@@ -479,7 +481,7 @@ mod tests {
             stream
         });
         assert!(matches!(
-            dial(addr, &manner(), Names { hashes: HASH.into(), open: false }, HASH).await,
+            dial(addr, &manner(), Transports::Tcp, Names { hashes: HASH.into(), open: false }, HASH).await,
             Err(HandshakeFailure::OtherTorrent(_))
         ));
         answering.await.unwrap();
@@ -535,7 +537,7 @@ mod tests {
                 (stream, Handshake::decode(&theirs).unwrap().unwrap())
             });
             let names = Names { hashes: hybrid(), open: false };
-            let shaken = dial(addr, &manner(), names, dialled).await.unwrap();
+            let shaken = dial(addr, &manner(), Transports::Tcp, names, dialled).await.unwrap();
             let (_stream, heard) = answering.await.unwrap();
             assert_eq!((heard.info_hash, heard.capabilities.v2), (dialled, true));
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2), "{dialled}");
@@ -553,7 +555,7 @@ mod tests {
                 stream
             });
             let names = Names { hashes: HASH.into(), open: true };
-            let shaken = dial(addr, &manner(), names, HASH).await.unwrap();
+            let shaken = dial(addr, &manner(), Transports::Tcp, names, HASH).await.unwrap();
             assert_eq!((shaken.name, shaken.peer.capabilities.v2), (answered, is_v2));
             answering.await.unwrap();
         }
@@ -581,7 +583,7 @@ mod tests {
             }
         });
         let names = Names { hashes: HASH.into(), open: false };
-        let outcome = dial(addr, &with(dialler), names, HASH).await;
+        let outcome = dial(addr, &with(dialler), Transports::Tcp, names, HASH).await;
         serving.abort();
         let _ = serving.await;
         let mut connections = 0;

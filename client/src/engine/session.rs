@@ -20,6 +20,7 @@ use super::limit::Limiter;
 use super::listen::{self, Listening};
 use super::lsd;
 use super::net::{Outside, OutsideError, Via};
+use super::port_map::PortMap;
 use super::storage::{Access, Allocate, Check, CheckProgress, StorageError};
 use super::task::{self, Job, News, Purpose};
 use crate::torrent::{
@@ -52,6 +53,8 @@ pub struct SessionConfig {
     pub lsd: bool,
     /// The node of the DHT; `None`: none.
     pub dht: Option<DhtConfig>,
+    /// Have a router let peers in.
+    pub port_mapping: bool,
     /// Where records are kept.
     pub state_dir: PathBuf,
 }
@@ -239,6 +242,8 @@ pub(super) struct Shared {
     pub(super) datagrams: Datagrams,
     /// Our node of the DHT.
     pub(super) dht: Option<dht::Node>,
+    /// The port as the router has it.
+    pub(super) port_map: Option<PortMap>,
     pub(super) peer_id: PeerId,
     /// How hands are shaken.
     pub(super) manner: Manner,
@@ -300,6 +305,8 @@ impl Session {
         let Listening { port, tcp, udp } = listen::listen(config.port, &outside)
             .map_err(|(addr, source)| SessionError::Listen { addr, source })?;
         let tcp = if config.transports.has_tcp() { tcp } else { Vec::new() };
+        // Before anything that takes its time: most routers answer before the first torrent announces itself.
+        let port_map = config.port_mapping.then(|| PortMap::start(port, outside.via())).flatten();
         let way = outside.clone();
         // Reads the system's certificates: many small files.
         let announcer = tokio::task::spawn_blocking(move || Announcer::new(&way)).await;
@@ -319,6 +326,7 @@ impl Session {
             outside,
             datagrams,
             dht,
+            port_map,
             peer_id,
             pool: BufferPool::new(memory - memory / UPLOAD_SHARE),
             upload_memory: Arc::new(Semaphore::new(memory / UPLOAD_SHARE)),
@@ -361,13 +369,19 @@ impl Session {
         self.begin(torrent, Purpose::Info)
     }
 
-    /// Keeps what the next session should know, within `limit`, and ends.
+    /// Keeps what the next session should know, has the router forget our port, and ends, all within `limit`.
     pub async fn close(self, limit: Duration) {
-        let closing = async {
+        let save = async {
             if let Some(dht) = &self.shared.dht {
                 dht.save().await;
             }
         };
+        let unmap = async {
+            if let Some(port_map) = &self.shared.port_map {
+                port_map.remove().await;
+            }
+        };
+        let closing = async { tokio::join!(save, unmap) };
         if tokio::time::timeout(limit, closing).await.is_err() {
             tracing::debug!("the session ends before all of it is kept");
         }
@@ -410,6 +424,11 @@ impl TorrentHandle {
 }
 
 impl Shared {
+    /// Where others reach us, as far as is known.
+    pub(super) fn public_port(&self) -> u16 {
+        self.port_map.as_ref().and_then(|map| *map.public().borrow()).unwrap_or(self.port)
+    }
+
     /// Makes connections for this torrent arrive at the receiver, until the place is dropped.
     ///
     /// # Errors
@@ -572,6 +591,7 @@ mod tests {
             pex: false,
             lsd: false,
             dht: None,
+            port_mapping: false,
             state_dir: state.path().to_owned(),
         };
         let session = Session::start(config).await.unwrap();

@@ -118,6 +118,11 @@ impl Stream {
         self.ciphers = Some(Box::new(ciphers));
     }
 
+    /// Whether datagrams carry it.
+    pub(super) fn is_utp(&self) -> bool {
+        matches!(self.carrier, Carrier::Utp(_))
+    }
+
     /// Whether what follows is encrypted.
     #[cfg(test)]
     pub(super) fn is_encrypted(&self) -> bool {

@@ -48,6 +48,7 @@ fn config(state: &Path, ip: IpAddr) -> SessionConfig {
         pex: false,
         lsd: false,
         dht: None,
+        port_mapping: false,
         state_dir: state.to_owned(),
     }
 }

@@ -42,6 +42,8 @@ pub struct Connected {
     pub capabilities: Capabilities,
     /// What the peer calls itself.
     pub peer_id: PeerId,
+    /// It is over uTP: `addr` is where the peer takes datagrams, as we see it.
+    pub utp: bool,
 }
 
 /// Where an address came from. It decides what may be dialled.
@@ -85,6 +87,8 @@ impl PeerSource {
 pub enum Action {
     /// Dial, shake hands by this name of the torrent, then [`Torrent::handle_connected`] or [`Torrent::handle_connect_failed`].
     Connect(SocketAddr, InfoHash),
+    /// The same, but by uTP and nothing else: the peer dials us at the same time, which lets each other's packets through (BEP 55).
+    Punch(SocketAddr, InfoHash),
     /// Close. The torrent has forgotten the peer already; no [`Torrent::handle_disconnected`] is due.
     Disconnect(PeerKey, Reason),
     /// Send.

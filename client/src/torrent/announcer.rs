@@ -155,6 +155,11 @@ impl Announcers {
         self.of_swarms.iter_mut().for_each(Announcer::lonely);
     }
 
+    /// Others reach us elsewhere than trackers were told.
+    pub(super) fn moved(&mut self) {
+        self.of_swarms.iter_mut().for_each(Announcer::moved);
+    }
+
     /// Says goodbye: see [`Announcer::stop`].
     pub(super) fn stop(&mut self) -> Vec<Announcement> {
         self.of_swarms.iter_mut().flat_map(Announcer::stop).collect()
@@ -226,6 +231,8 @@ struct Announcer {
     failed_rounds: u32,
     /// The download finished in this run, so trackers are to hear `completed`.
     completed: bool,
+    /// Who is asked right now is told of an address that is not ours any more.
+    moved: bool,
     /// Who answered last, and when.
     last_success: Option<(TrackerId, Time)>,
     rng: fastrand::Rng,
@@ -264,6 +271,7 @@ impl Announcer {
             state,
             failed_rounds: 0,
             completed: false,
+            moved: false,
             last_success: None,
             rng,
         }
@@ -331,6 +339,17 @@ impl Announcer {
         let allowed = self.tracker(tracker).map_or(last, |tracker| tracker.not_before);
         if let State::Waiting(due) = &mut self.state {
             *due = (*due).min((last + LONELY_INTERVAL).max(allowed));
+        }
+    }
+
+    /// What was said is not true any more: the tracker hears anew, as soon as it allows.
+    fn moved(&mut self) {
+        let told = self.last_success.and_then(|(tracker, _)| self.tracker(tracker));
+        let welcome = told.map(|tracker| self.welcome(tracker));
+        match (&mut self.state, welcome) {
+            (State::Waiting(due), Some(welcome)) => *due = welcome.min(*due),
+            (State::Asking { .. }, _) => self.moved = true,
+            _ => {}
         }
     }
 
@@ -434,7 +453,12 @@ impl Announcer {
         }
         self.failed_rounds = 0;
         self.last_success = Some((tracker, now));
-        self.state = State::Waiting(if owes_completed { now } else { now + interval });
+        let wait = match (owes_completed, std::mem::take(&mut self.moved)) {
+            (true, _) => Duration::ZERO,
+            (false, true) => minimum,
+            (false, false) => interval,
+        };
+        self.state = State::Waiting(now + wait);
     }
 
     /// Asks the first tracker from this position of the round's order on that wants to be asked.
@@ -578,6 +602,20 @@ mod tests {
         announcer.succeeded(at(300), FIRST, &reply(1_800));
         announcer.lonely();
         assert_eq!(announcer.next_due(), Some(at(360)));
+    }
+
+    #[test]
+    fn a_new_port_is_told_as_soon_as_the_tracker_allows() {
+        let mut announcer = announcer(&[&["a"]]);
+        announcer.poll(at(0));
+        announcer.moved();
+        announcer.succeeded(at(0), FIRST, &reply(1_800));
+        assert_eq!(announcer.next_due(), Some(at(60)), "it was asked with the old one");
+        announcer.poll(at(60));
+        announcer.succeeded(at(60), FIRST, &reply(1_800));
+        assert_eq!(announcer.next_due(), Some(at(1_860)));
+        announcer.moved();
+        assert_eq!(announcer.next_due(), Some(at(120)));
     }
 
     #[test]

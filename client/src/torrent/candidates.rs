@@ -68,6 +68,17 @@ struct Candidate {
     state: State,
     /// When it was dialled last.
     dialled: Option<Time>,
+    punching: Punching,
+}
+
+/// Whether it can be told to dial us at the same time (BEP 55).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Punching {
+    /// Not that we know.
+    Unknown,
+    Possible,
+    /// A relay was asked to, for the latest dial.
+    Asked,
 }
 
 #[derive(Debug)]
@@ -154,7 +165,15 @@ impl Candidates {
         let pause = dialled.filter(|_| !is_local(addr.ip())).map(|at| at + ADDRESS_PAUSE);
         let ready = pause.map_or(now, |until| until.max(now));
         let swarm = swarm.map_or(Membership::Unknown { next: None }, Membership::In);
-        let new = Candidate { source, swarm, failures: 0, ready, state: State::Idle, dialled: None };
+        let new = Candidate {
+            source,
+            swarm,
+            failures: 0,
+            ready,
+            state: State::Idle,
+            dialled: None,
+            punching: Punching::Unknown,
+        };
         self.known.insert(addr, new);
     }
 
@@ -181,12 +200,70 @@ impl Candidates {
         let candidate = self.known.get_mut(&addr)?;
         candidate.state = State::Dialling;
         candidate.dialled = Some(now);
+        if candidate.punching == Punching::Asked {
+            candidate.punching = Punching::Possible;
+        }
         self.half_open += 1;
         self.hearsay_in_a_row = if candidate.source.is_hearsay() { self.hearsay_in_a_row + 1 } else { 0 };
         let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
             return Some((addr, None));
         };
         Some((addr, Some(swarm)))
+    }
+
+    /// Begins a dial to this address at the word of one of our peers, and says in which swarm, as [`Self::next`] does; `None`: it does not.
+    pub(super) fn punch(&mut self, now: Time, source: PeerSource, addr: SocketAddr) -> Option<Option<Swarm>> {
+        self.add(now, source, None, addr);
+        let asked = self.known.get(&addr).is_some_and(|candidate| candidate.punching == Punching::Asked);
+        let recent = |(_, other): (_, &Candidate)| other.dialled.is_some_and(|at| now - at < ADDRESS_PAUSE);
+        let hurried = !asked && !is_local(addr.ip()) && self.at_ip(addr.ip()).any(recent);
+        if hurried || self.half_open >= MAX_HALF_OPEN {
+            return None;
+        }
+        let candidate = self.known.get_mut(&addr).filter(|candidate| candidate.state == State::Idle)?;
+        candidate.state = State::Dialling;
+        candidate.dialled = Some(now);
+        // The word has come: no relay is to be asked.
+        candidate.punching = Punching::Asked;
+        self.half_open += 1;
+        let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
+            return Some(None);
+        };
+        Some(Some(swarm))
+    }
+
+    /// It understands `ut_holepunch`.
+    pub(super) fn set_punchable(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr)
+            && candidate.punching == Punching::Unknown
+        {
+            candidate.punching = Punching::Possible;
+        }
+    }
+
+    /// Whether a relay may be asked to have it dial us.
+    pub(super) fn is_punchable(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|candidate| candidate.punching == Punching::Possible)
+    }
+
+    /// A relay was asked.
+    pub(super) fn relay_asked(&mut self, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.punching = Punching::Asked;
+        }
+    }
+
+    /// Those that were dialled so long ago without an answer, and can be told to dial us.
+    pub(super) fn unanswered(&self, now: Time, patience: Duration) -> Vec<SocketAddr> {
+        if self.half_open == 0 {
+            return Vec::new();
+        }
+        let is_slow = |candidate: &Candidate| {
+            candidate.state == State::Dialling
+                && candidate.punching == Punching::Possible
+                && candidate.dialled.is_some_and(|at| now - at >= patience)
+        };
+        self.known.iter().filter(|(_, candidate)| is_slow(candidate)).map(|(addr, _)| *addr).collect()
     }
 
     /// How many were heard of.
@@ -197,6 +274,11 @@ impl Candidates {
     /// How it was heard of.
     pub(super) fn source(&self, addr: SocketAddr) -> Option<PeerSource> {
         self.known.get(&addr).map(|candidate| candidate.source)
+    }
+
+    /// Whether that is us, as others see us.
+    pub(super) fn is_own(&self, addr: SocketAddr) -> bool {
+        self.own.contains(&addr)
     }
 
     /// Others see us here: it is not dialled.

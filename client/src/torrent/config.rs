@@ -61,8 +61,11 @@ pub struct Config {
     pub hashes: InfoHashes,
     /// Who we are.
     pub peer_id: PeerId,
-    /// Where we listen; goes to trackers and into the extension handshake.
+    /// Where we listen.
     pub listen_port: u16,
+    /// Where others reach us, which goes to trackers, into the DHT and into the extension handshake: a router may map another port to
+    /// ours. See [`Torrent::set_public_port`](super::Torrent::set_public_port).
+    pub public_port: u16,
     /// For all that is chosen at random. The same seed and the same events give the same actions.
     pub seed: u64,
     /// Connections, at most.
@@ -81,6 +84,8 @@ pub struct Config {
     pub pex: bool,
     /// There is a node of the DHT, at `listen_port`. A private torrent does not use it anyway.
     pub dht: bool,
+    /// Connections may go over uTP.
+    pub utp: bool,
     /// Policies switched off, for experiments.
     pub ablation: Ablation,
 }

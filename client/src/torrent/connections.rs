@@ -12,7 +12,7 @@ use super::picker::Picker;
 use super::time::Time;
 use super::{Content, Life, MAX_DEPARTED, Misbehaviour, Phase, Torrent};
 use crate::wire::Message;
-use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID};
+use crate::wire::extension::{ExtensionHandshake, UT_HOLEPUNCH_ID, UT_METADATA_ID, UT_PEX_ID};
 
 /// Nothing heard for so long: the peer is gone, whatever TCP thinks. BEP 3's keep-alive is every two minutes.
 const SILENCE: Duration = Duration::from_secs(150);
@@ -152,6 +152,8 @@ impl Torrent {
             ut_metadata: Some(UT_METADATA_ID),
             // 0: not any more.
             ut_pex: self.config.pex.then(|| if self.exchanges_peers() { UT_PEX_ID } else { 0 }),
+            ut_holepunch: (self.config.pex && self.config.utp)
+                .then(|| if self.punches_holes() { UT_HOLEPUNCH_ID } else { 0 }),
             metadata_size: self.content().map(|content| content.info.raw().len() as u32),
             request_queue: Some(REQUEST_QUEUE as u32),
             client: Some(concat!("sprat ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -225,13 +227,14 @@ impl Torrent {
     }
 
     /// By which name to ask for the torrent in this swarm.
-    fn name_in(&self, swarm: Option<Swarm>) -> InfoHash {
+    pub(super) fn name_in(&self, swarm: Option<Swarm>) -> InfoHash {
         let in_v2 = self.hashes.v2_swarm().filter(|_| swarm == Some(Swarm::V2));
         in_v2.unwrap_or(self.hashes.primary())
     }
 
     /// A dial failed. A hybrid may be known there by its other name.
     pub(super) fn dial_failed(&mut self, now: Time, addr: SocketAddr) {
+        self.ask_relay(now, addr);
         let is_hybrid = self.hashes.v1().is_some() && self.hashes.v2().is_some();
         self.candidates.dial_failed(now, addr, is_hybrid.then_some(Swarm::V2));
     }

@@ -8,7 +8,7 @@ use super::peers::PeerKey;
 use super::time::Time;
 use super::{Phase, Torrent};
 use crate::wire::Message;
-use crate::wire::extension::{ExtensionHandshake, UT_METADATA_ID, UT_PEX_ID};
+use crate::wire::extension::{ExtensionHandshake, UT_HOLEPUNCH_ID, UT_METADATA_ID, UT_PEX_ID};
 use crate::wire::ut_metadata::{MAX_METADATA_LENGTH, MetadataMessage};
 
 /// A peer may announce each piece this many times before it is only noise.
@@ -264,6 +264,7 @@ impl Torrent {
                 Err(_) => Err(Misbehaviour::BadExtension),
             },
             UT_PEX_ID => self.pex_message(now, key, payload),
+            UT_HOLEPUNCH_ID => self.holepunch_message(now, key, payload),
             // We offered no other.
             _ => Ok(()),
         }
@@ -279,6 +280,9 @@ impl Torrent {
         }
         if let Some(id) = handshake.ut_pex {
             peer.telling.set_id((id != 0).then_some(id));
+        }
+        if let Some(id) = handshake.ut_holepunch {
+            peer.punching.set_id((id != 0).then_some(id));
         }
         if let Some(limit) = handshake.request_queue {
             peer.download.pipeline.set_peer_limit(limit);

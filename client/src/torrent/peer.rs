@@ -9,6 +9,7 @@ use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PeerId, PieceIndex};
 use super::Time;
 use super::action::{Connected, Direction};
 use super::blame::Culprit;
+use super::holepunch::Punching;
 use super::pex::{Hearing, Telling};
 use super::pipeline::Pipeline;
 use super::rate::Meter;
@@ -153,6 +154,8 @@ pub(super) struct Peer {
     /// Where it can be dialled, if that is known.
     pub(super) dial_addr: Option<SocketAddr>,
     pub(super) direction: Direction,
+    /// See [`Connected::utp`].
+    pub(super) utp: bool,
     pub(super) peer_id: PeerId,
     pub(super) capabilities: Capabilities,
     pub(super) client: Option<String>,
@@ -164,6 +167,7 @@ pub(super) struct Peer {
     pub(super) ut_metadata: Option<u8>,
     pub(super) telling: Telling,
     pub(super) hearing: Hearing,
+    pub(super) punching: Punching,
     pub(super) shook_extensions: bool,
     /// It has said where its node of the DHT listens.
     pub(super) told_dht_port: bool,
@@ -182,6 +186,7 @@ impl Peer {
             addr: connected.addr,
             dial_addr: (connected.direction == Direction::Outgoing).then_some(connected.addr),
             direction: connected.direction,
+            utp: connected.utp,
             peer_id: connected.peer_id,
             capabilities: connected.capabilities,
             client: None,
@@ -193,6 +198,7 @@ impl Peer {
             ut_metadata: None,
             telling: Telling::new(now),
             hearing: Hearing::default(),
+            punching: Punching::default(),
             shook_extensions: false,
             told_dht_port: false,
             haves: 0,

@@ -197,8 +197,12 @@ impl Torrent {
                 self.candidates.unnamed(gone);
             }
         }
-        let wanted = news.added.into_iter().filter(|(_, flags)| !(complete && flags.has(PexFlags::SEED)));
-        self.add_candidates(now, PeerSource::Pex { from }, None, wanted.map(|(addr, _)| addr));
+        let mut wanted = news.added;
+        wanted.retain(|(_, flags)| !(complete && flags.has(PexFlags::SEED)));
+        self.add_candidates(now, PeerSource::Pex { from }, None, wanted.iter().map(|(addr, _)| *addr));
+        for (addr, _) in wanted.iter().filter(|(_, flags)| flags.has(PexFlags::HOLEPUNCH)) {
+            self.candidates.set_punchable(*addr);
+        }
         Ok(())
     }
 
@@ -220,7 +224,9 @@ fn flags_of(peer: &Peer) -> PexFlags {
     let seed = if peer.is_seed() { PexFlags::SEED } else { PexFlags::default() };
     let reachable =
         if peer.direction == Direction::Outgoing { PexFlags::REACHABLE } else { PexFlags::default() };
-    seed | reachable
+    let utp = if peer.utp { PexFlags::UTP } else { PexFlags::default() };
+    let punching = if peer.punching.is_possible() { PexFlags::HOLEPUNCH } else { PexFlags::default() };
+    seed | reachable | utp | punching
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ struct Search {
     state: State,
     /// After the next search that leaves us without anybody.
     lonely_wait: Duration,
+    /// What is being announced is not true any more.
+    stale: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -58,7 +60,13 @@ impl Searches {
     /// The torrent has this name too: it is searched for at once.
     pub(super) fn join(&mut self, now: Time, swarm: Swarm, name: InfoHash) {
         if self.of_swarms.iter().all(|search| search.swarm != swarm) {
-            self.of_swarms.push(Search { swarm, name, state: State::Due(now), lonely_wait: LONELY });
+            self.of_swarms.push(Search {
+                swarm,
+                name,
+                state: State::Due(now),
+                lonely_wait: LONELY,
+                stale: false,
+            });
         }
     }
 
@@ -83,6 +91,16 @@ impl Searches {
         self.of_swarms.iter().filter_map(due).min()
     }
 
+    /// There is something new to announce.
+    pub(super) fn again(&mut self, now: Time) {
+        for search in &mut self.of_swarms {
+            match &mut search.state {
+                State::Due(due) => *due = now,
+                State::UnderWay => search.stale = true,
+            }
+        }
+    }
+
     /// A search is over.
     pub(super) fn done(&mut self, now: Time, swarm: Swarm, need: Need) {
         let Some(search) = self.of_swarms.iter_mut().find(|search| search.swarm == swarm) else { return };
@@ -93,6 +111,7 @@ impl Searches {
         };
         search.lonely_wait =
             if need == Need::Lonely { (search.lonely_wait * 2).min(WANTING) } else { LONELY };
+        let wait = if std::mem::take(&mut search.stale) { Duration::ZERO } else { wait };
         search.state = State::Due(now + wait);
     }
 }

@@ -1,6 +1,7 @@
 //! Scenarios of the whole state machine: one torrent, and peers that the test plays.
 
 mod dht;
+mod holepunch;
 mod hostile;
 mod sources;
 mod trade;
@@ -38,6 +39,8 @@ fn config(info: &Info) -> Config {
         hashes: info.hashes(),
         peer_id: PeerId([0x55; 20]),
         listen_port: 6881,
+        public_port: 6881,
+        utp: false,
         seed: 1,
         max_peers: 50,
         upload_limit: None,
@@ -96,7 +99,13 @@ impl Scene {
 
     fn try_connect(&mut self, n: u8, capabilities: Capabilities) -> Result<PeerKey, Reason> {
         let addr = addr(n);
-        let peer = Connected { addr, direction: Direction::Incoming, capabilities, peer_id: PeerId([n; 20]) };
+        let peer = Connected {
+            addr,
+            direction: Direction::Incoming,
+            capabilities,
+            peer_id: PeerId([n; 20]),
+            utp: false,
+        };
         let outcome = self.torrent.handle_connected(self.now, peer);
         self.drain();
         outcome

@@ -18,6 +18,9 @@ pub const UT_METADATA_ID: u8 = 1;
 /// The number under which we would have peers send us `ut_pex` messages (BEP 11).
 pub const UT_PEX_ID: u8 = 2;
 
+/// The number under which we would have peers send us `ut_holepunch` messages (BEP 55).
+pub const UT_HOLEPUNCH_ID: u8 = 3;
+
 /// The greatest `reqq` that we believe, in requests: 256 MiB of blocks on their way, more than any path needs.
 pub const MAX_REQUEST_QUEUE: u32 = 16 * 1024;
 
@@ -33,6 +36,8 @@ pub struct ExtensionHandshake {
     pub ut_metadata: Option<u8>,
     /// `m`: likewise for `ut_pex`.
     pub ut_pex: Option<u8>,
+    /// `m`: likewise for `ut_holepunch`.
+    pub ut_holepunch: Option<u8>,
     /// `metadata_size`: bytes of the info dictionary, if the sender has it; 1 to [`MAX_METADATA_LENGTH`].
     pub metadata_size: Option<u32>,
     /// `reqq`: how many requests the sender keeps before it drops more; 1 to [`MAX_REQUEST_QUEUE`].
@@ -55,7 +60,8 @@ pub struct ExtensionError(pub String);
 impl ExtensionHandshake {
     /// The bencoded dictionary.
     pub fn encode(&self) -> Vec<u8> {
-        let numbers = [("ut_metadata", self.ut_metadata), ("ut_pex", self.ut_pex)];
+        let numbers =
+            [("ut_holepunch", self.ut_holepunch), ("ut_metadata", self.ut_metadata), ("ut_pex", self.ut_pex)];
         let numbers = numbers.map(|(name, number)| (name, number.map(|number| Value::Int(number.into()))));
         encode_dictionary([
             ("m", Some(dictionary_value(numbers))),
@@ -77,15 +83,20 @@ impl ExtensionHandshake {
         let (said, _) = decode_dictionary(payload)?;
         let numbers = said.get("m").and_then(Raw::as_dict);
         let number = |name| numbers.and_then(|numbers| integer(numbers, name));
-        let (ut_metadata, ut_pex) = (number("ut_metadata"), number("ut_pex"));
-        if let (Some(metadata @ 1..), Some(pex)) = (ut_metadata, ut_pex)
-            && metadata == pex
-        {
-            return Err(ExtensionError(format!("ut_metadata and ut_pex are both number {metadata}")));
+        let names = ["ut_metadata", "ut_pex", "ut_holepunch"];
+        let ours = names.map(number);
+        for (at, (first, is)) in names.into_iter().zip(ours).enumerate() {
+            let twin = names.into_iter().zip(ours).skip(at + 1).find(|&(_, other)| other == is);
+            if let (Some(1..), Some((second, _))) = (is, twin) {
+                let number = is.unwrap_or_default();
+                return Err(ExtensionError(format!("{first} and {second} are both number {number}")));
+            }
         }
+        let [ut_metadata, ut_pex, ut_holepunch] = ours;
         Ok(Self {
             ut_metadata,
             ut_pex,
+            ut_holepunch,
             metadata_size: integer(said, "metadata_size")
                 .filter(|size| (1..=MAX_METADATA_LENGTH).contains(size)),
             request_queue: request_queue(integer(said, "reqq")),
@@ -164,6 +175,7 @@ mod tests {
         let handshake = ExtensionHandshake {
             ut_metadata: Some(UT_METADATA_ID),
             ut_pex: Some(UT_PEX_ID),
+            ut_holepunch: Some(UT_HOLEPUNCH_ID),
             metadata_size: Some(31_235),
             request_queue: Some(500),
             client: Some("sprat 0.1.0".into()),
@@ -171,7 +183,7 @@ mod tests {
             your_ip: Some(Ipv4Addr::new(203, 0, 113, 7).into()),
             upload_only: true,
         };
-        let bytes = b"d1:md11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi500e\
+        let bytes = b"d1:md12:ut_holepunchi3e11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi500e\
             11:upload_onlyi1e1:v11:sprat 0.1.06:yourip4:\xcb\x00\x71\x07e";
         assert_eq!(handshake.encode(), bytes);
         assert_eq!(decoded(bytes), handshake);
@@ -189,6 +201,7 @@ mod tests {
         let expected = ExtensionHandshake {
             ut_metadata: Some(2),
             ut_pex: Some(1),
+            ut_holepunch: Some(4),
             metadata_size: Some(2837),
             request_queue: Some(500),
             client: Some("qBittorrent/5.0.4".into()),
@@ -206,6 +219,7 @@ mod tests {
         let expected = ExtensionHandshake {
             ut_metadata: Some(3),
             ut_pex: Some(1),
+            ut_holepunch: None,
             metadata_size: Some(304_838),
             request_queue: Some(512),
             client: Some("Transmission 3.00".into()),
@@ -224,6 +238,7 @@ mod tests {
         let expected = ExtensionHandshake {
             ut_metadata: Some(2),
             ut_pex: Some(1),
+            ut_holepunch: Some(4),
             metadata_size: Some(14_987),
             request_queue: Some(255),
             client: Some("BitTorrent 7.10.5".into()),
@@ -273,6 +288,7 @@ mod tests {
         }
         let error = ExtensionHandshake::decode(b"d1:md11:ut_metadatai3e6:ut_pexi3eee").unwrap_err();
         assert_eq!(error.to_string(), "bad extension message: ut_metadata and ut_pex are both number 3");
+        assert!(ExtensionHandshake::decode(b"d1:md12:ut_holepunchi3e6:ut_pexi3eee").is_err());
         assert!(ExtensionHandshake::decode(b"d1:md11:ut_metadatai3e11:ut_metadatai4eee").is_err());
         let both_off = ExtensionHandshake { ut_metadata: Some(0), ut_pex: Some(0), ..Default::default() };
         assert_eq!(decoded(b"d1:md11:ut_metadatai0e6:ut_pexi0eee"), both_off);
@@ -369,8 +385,9 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(4);
         for _ in 0..2_000 {
             let handshake = ExtensionHandshake {
-                ut_metadata: random.bool().then(|| random.u8(..128)),
-                ut_pex: random.bool().then(|| random.u8(128..)),
+                ut_metadata: random.bool().then(|| random.u8(..100)),
+                ut_pex: random.bool().then(|| random.u8(100..200)),
+                ut_holepunch: random.bool().then(|| random.u8(200..)),
                 metadata_size: random.bool().then(|| random.u32(1..=MAX_METADATA_LENGTH)),
                 request_queue: random.bool().then(|| random.u32(1..=MAX_REQUEST_QUEUE)),
                 client: random.bool().then(|| format!("client {}", random.u32(..))),

@@ -47,6 +47,8 @@ impl Crowd {
             hashes: info.hashes(),
             peer_id: PeerId([0xff; 20]),
             listen_port: 6881,
+            public_port: 6881,
+            utp: false,
             seed,
             max_peers: peers.into(),
             upload_limit: None,
@@ -81,7 +83,7 @@ impl Crowd {
         let addr = SocketAddr::from(([198, 18, number, 1], 6881));
         let capabilities = Capabilities { fast: true, extended: true, ..Capabilities::default() };
         let peer_id = PeerId([number; 20]);
-        let peer = Connected { addr, direction: Direction::Incoming, capabilities, peer_id };
+        let peer = Connected { addr, direction: Direction::Incoming, capabilities, peer_id, utp: false };
         let mut field = Bitfield::none(pieces);
         for piece in self.info.layout().pieces() {
             if self.rng.bool() {

@@ -347,6 +347,8 @@ impl World {
             hashes: self.info.hashes(),
             peer_id: node.peer_id,
             listen_port: PORT,
+            public_port: PORT,
+            utp: true,
             seed: self.rng.u64(..),
             max_peers: node.spec.max_peers,
             upload_limit: None,
@@ -504,7 +506,8 @@ impl World {
 
     fn perform(&mut self, id: NodeId, action: Action) {
         match action {
-            Action::Connect(addr, _) => self.connect(id, addr),
+            Action::Connect(addr, _) => self.connect(id, addr, false),
+            Action::Punch(addr, _) => self.connect(id, addr, true),
             Action::Disconnect(key, reason) => {
                 let Some(connection) = self.connection(id, key, "disconnect") else { return };
                 let Connection { link, side, other, .. } = connection;

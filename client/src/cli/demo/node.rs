@@ -77,6 +77,7 @@ impl Node {
             pex: false,
             lsd: false,
             dht: None,
+            port_mapping: false,
             state_dir: scratch.join(format!("state-{number}")),
         })
         .await?;

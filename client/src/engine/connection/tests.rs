@@ -28,6 +28,7 @@ async fn rig(memory: usize) -> Rig {
         direction: Direction::Incoming,
         capabilities: Capabilities::default(),
         peer_id: PeerId([1; 20]),
+        utp: false,
     };
     let (sender, events) = mpsc::channel(16);
     let pool = BufferPool::new(memory);
@@ -52,6 +53,8 @@ fn key(peer: Connected) -> PeerKey {
         hashes: InfoHash([0; 20]).into(),
         peer_id: PeerId([0; 20]),
         listen_port: 1,
+        public_port: 1,
+        utp: false,
         seed: 0,
         max_peers: 1,
         upload_limit: None,

@@ -31,12 +31,19 @@ fn a_torrent_is_searched_for_at_once_and_again_and_announced_where_others_reach_
     let mut scene = Scene::new(2, 1, |_| false, |config| config.dht = true);
     let name = scene.info.hashes().v1().unwrap();
     assert_eq!(searches(&mut scene), [(Swarm::V1, name, 6881)]);
-    scene.torrent.set_public_port(7000);
+    let at = |scene: &mut Scene, seconds: u64| {
+        scene.now = Time(Duration::from_secs(seconds));
+        scene.torrent.handle_timeout(scene.now);
+        scene.drain();
+        searches(scene)
+    };
+    scene.torrent.set_public_port(scene.now, 7000);
     scene.torrent.handle_searched(scene.now, Swarm::V1);
-    scene.now = Time(Duration::from_secs(20));
-    scene.torrent.handle_timeout(scene.now);
-    scene.drain();
-    assert_eq!(searches(&mut scene), [(Swarm::V1, name, 7000)]);
+    assert_eq!(at(&mut scene, 0), [(Swarm::V1, name, 7000)], "it was being told of the old port");
+    scene.torrent.set_public_port(scene.now, 7000);
+    scene.torrent.handle_searched(scene.now, Swarm::V1);
+    assert_eq!(at(&mut scene, 14), []);
+    assert_eq!(at(&mut scene, 16), [(Swarm::V1, name, 7000)], "as usual");
     scene.torrent.stop(scene.now);
     scene.torrent.handle_searched(scene.now, Swarm::V1);
     scene.torrent.handle_timeout(Time(Duration::from_secs(3600)));

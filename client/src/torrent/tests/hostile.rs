@@ -31,6 +31,7 @@ fn p5_ourselves_is_refused_and_never_dialled_again() {
         direction: Direction::Outgoing,
         capabilities: MODERN,
         peer_id: PeerId([0x55; 20]),
+        utp: false,
     };
     assert_eq!(scene.torrent.handle_connected(scene.now, mirror), Err(Reason::Ourselves));
     scene.torrent.add_peers(scene.now, PeerSource::Given, [us]);
@@ -47,6 +48,7 @@ fn p6_the_same_peer_id_from_another_host_does_not_push_the_first_out() {
         direction: Direction::Incoming,
         capabilities: MODERN,
         peer_id: PeerId([1; 20]),
+        utp: false,
     };
     assert_eq!(scene.torrent.handle_connected(scene.now, impostor), Err(Reason::Duplicate));
     assert_eq!(scene.torrent.stats(scene.now).peers, 1);
@@ -326,8 +328,13 @@ fn p50_liars_who_come_again_and_again_do_not_keep_an_honest_suspect_out() {
         let mut id = [7; 20];
         id[..2].copy_from_slice(&n.to_be_bytes());
         let addr = ([127, 0, 0, 1], n).into();
-        let peer =
-            Connected { addr, direction: Direction::Incoming, capabilities: MODERN, peer_id: PeerId(id) };
+        let peer = Connected {
+            addr,
+            direction: Direction::Incoming,
+            capabilities: MODERN,
+            peer_id: PeerId(id),
+            utp: false,
+        };
         let key = scene.torrent.handle_connected(scene.now, peer).unwrap();
         scene.says(key, [Message::HaveAll, Message::Unchoke]);
         key
@@ -591,6 +598,7 @@ fn one_public_address_gets_few_connections() {
                 direction: Direction::Incoming,
                 capabilities: MODERN,
                 peer_id: PeerId([n; 20]),
+                utp: false,
             };
             scene.torrent.handle_connected(scene.now, peer).map(|_| ())
         })

@@ -181,6 +181,7 @@ fn a_magnet_that_turns_out_to_be_private_leaves_whoever_it_found_otherwise() {
         direction: Direction::Outgoing,
         capabilities: MODERN,
         peer_id: PeerId([n; 20]),
+        utp: false,
     };
     let by_pex = scene.torrent.handle_connected(scene.now, peer(addr(8), 8)).unwrap();
     scene.drain();

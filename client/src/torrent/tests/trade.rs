@@ -316,7 +316,8 @@ fn two_connections_to_one_peer_become_one_and_the_same_on_both_sides() {
             for direction in order {
                 let port = if direction == Direction::Outgoing { 6881 } else { 50_000 };
                 let addr = SocketAddr::new(addr(1).ip(), port);
-                let peer = Connected { addr, direction, capabilities: MODERN, peer_id: PeerId(other) };
+                let peer =
+                    Connected { addr, direction, capabilities: MODERN, peer_id: PeerId(other), utp: false };
                 if scene.torrent.handle_connected(scene.now, peer).is_ok() {
                     kept = Some(direction);
                 }

@@ -15,8 +15,10 @@ use super::super::scenario::{Leaving, Scenario, Trouble};
 use super::{SLICE, World};
 
 impl World {
-    pub(super) fn connect(&mut self, id: NodeId, addr: SocketAddr) {
-        let reachable = |&&other: &&NodeId| addr.port() == PORT && self.nodes[other].spec.reachable;
+    /// `punched`: the other one dials at the same time, or has been told to.
+    pub(super) fn connect(&mut self, id: NodeId, addr: SocketAddr, punched: bool) {
+        let reachable =
+            |&&other: &&NodeId| addr.port() == PORT && (punched || self.nodes[other].spec.reachable);
         let Some(&other) = self.by_ip.get(&addr.ip()).filter(reachable) else {
             let here = self.nodes[id].spec.latency;
             self.queue.push(self.now + here + here, Event::DialFailed(id, addr));
@@ -42,6 +44,7 @@ impl World {
             direction: Direction::Incoming,
             capabilities: self.capabilities(),
             peer_id: self.nodes[dialler].peer_id,
+            utp: false,
         };
         let now = self.now;
         match self.nodes[acceptor].torrent.as_mut().map(|torrent| torrent.handle_connected(now, peer)) {
@@ -75,6 +78,7 @@ impl World {
             direction: Direction::Outgoing,
             capabilities: self.capabilities(),
             peer_id: self.nodes[acceptor].peer_id,
+            utp: false,
         };
         let now = self.now;
         match self.nodes[dialler].torrent.as_mut().map(|torrent| torrent.handle_connected(now, peer)) {
