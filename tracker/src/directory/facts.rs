@@ -2,7 +2,8 @@
 //!
 //! The stores say which torrents match; which of those are asked for, and in which order, is decided here, by arrays that are
 //! looked at without touching a disk. How many seeders there are changes with announces and not with the directory, so it is here
-//! too: 88 bytes a torrent, and some 30 for each of its info hashes.
+//! too: 80 bytes a torrent, and some 30 for each of its info hashes. A column each, since a search that matches a hundred thousand
+//! looks at one or two of them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,28 +13,27 @@ use torrent_format::{InfoHash, InfoHashes};
 /// Names a torrent in the store: counted from 1, never used again.
 pub type Id = u32;
 
-/// What is known of a torrent beside its text.
-#[derive(Debug, Default)]
-pub struct Fact {
-    /// Bytes.
-    pub size: u64,
-    /// In seconds since 1970.
-    pub published: u64,
-    /// Words of its title; 255 is that or more.
-    pub title_words: u8,
-    /// [`None`]: there is no such torrent.
-    hashes: Option<InfoHashes>,
-    seeders: AtomicU32,
-    leechers: AtomicU32,
-}
-
 /// All torrents of the directory.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// By id.
-    facts: Vec<Fact>,
+    /// By id, as all columns are; [`None`]: there is no such torrent.
+    hashes: Vec<Option<InfoHashes>>,
+    /// Bytes.
+    sizes: Vec<u64>,
+    /// In seconds since 1970.
+    published: Vec<u64>,
+    /// Words of each title; 255 is that or more, 0 that there is no such torrent.
+    title_words: Vec<u8>,
+    counts: Vec<Counts>,
     by_hash: HashMap<InfoHash, Id>,
     count: usize,
+}
+
+/// A [`Live`] that changes.
+#[derive(Debug, Default)]
+struct Counts {
+    seeders: AtomicU32,
+    leechers: AtomicU32,
 }
 
 /// Who has a torrent.
@@ -127,18 +127,27 @@ impl Facts {
     /// Takes in a torrent.
     pub fn insert(&mut self, id: Id, hashes: InfoHashes, size: u64, published: u64, title_words: u8) {
         let at = id as usize;
-        if self.facts.len() <= at {
-            self.facts.resize_with(at + 1, Fact::default);
+        if self.hashes.len() <= at {
+            self.hashes.resize(at + 1, None);
+            self.sizes.resize(at + 1, 0);
+            self.published.resize(at + 1, 0);
+            self.title_words.resize(at + 1, 0);
+            self.counts.resize_with(at + 1, Counts::default);
         }
-        self.facts[at] = Fact { size, published, title_words, hashes: Some(hashes), ..Fact::default() };
+        self.hashes[at] = Some(hashes);
+        self.sizes[at] = size;
+        self.published[at] = published;
+        self.title_words[at] = title_words.max(1);
+        self.counts[at] = Counts::default();
         self.by_hash.extend(hashes.swarms().map(|hash| (hash, id)));
         self.count += 1;
     }
 
     /// Takes a torrent out.
     pub fn remove(&mut self, id: Id, hashes: InfoHashes) {
-        if let Some(fact) = self.facts.get_mut(id as usize).filter(|fact| fact.hashes.is_some()) {
-            *fact = Fact::default();
+        if self.hashes.get_mut(id as usize).and_then(Option::take).is_some() {
+            self.title_words[id as usize] = 0;
+            self.counts[id as usize] = Counts::default();
             self.count -= 1;
             for hash in hashes.swarms() {
                 self.by_hash.remove(&hash);
@@ -168,7 +177,7 @@ impl Facts {
 
     /// The info hashes of a torrent.
     pub fn hashes(&self, id: Id) -> Option<InfoHashes> {
-        self.facts.get(id as usize)?.hashes
+        *self.hashes.get(id as usize)?
     }
 
     /// All swarms, and whose they are.
@@ -178,32 +187,32 @@ impl Facts {
 
     /// From now on so many have it.
     pub fn set_live(&self, id: Id, live: Live) {
-        if let Some(fact) = self.facts.get(id as usize) {
-            fact.seeders.store(live.seeders, Relaxed);
-            fact.leechers.store(live.leechers, Relaxed);
+        if let Some(counts) = self.counts.get(id as usize) {
+            counts.seeders.store(live.seeders, Relaxed);
+            counts.leechers.store(live.leechers, Relaxed);
         }
     }
 
     /// How many have it.
     pub fn live(&self, id: Id) -> Live {
-        self.facts.get(id as usize).map_or(Live::default(), |fact| Live {
-            seeders: fact.seeders.load(Relaxed),
-            leechers: fact.leechers.load(Relaxed),
+        self.counts.get(id as usize).map_or(Live::default(), |counts| Live {
+            seeders: counts.seeders.load(Relaxed),
+            leechers: counts.leechers.load(Relaxed),
         })
     }
 
     /// Those that somebody has or wants.
     pub fn alive(&self) -> Vec<Id> {
-        (1..self.facts.len() as Id).filter(|&id| self.live(id) != Live::default()).collect()
+        (1..self.hashes.len() as Id).filter(|&id| self.live(id) != Live::default()).collect()
     }
 
     /// The page that is asked for.
     pub fn select(&self, matches: Matches<'_>, sort: Sort, filter: Filter, window: Window) -> Page {
         let mut found: Vec<Cursor> = match matches {
-            Matches::All => self.keys(1..self.facts.len() as Id, sort, filter, &[]).collect(),
+            Matches::All => self.keys(1..self.hashes.len() as Id, sort, filter, &[]).collect(),
             Matches::AllBut(these) => {
                 let mut these = these.iter().peekable();
-                let others = (1..self.facts.len() as Id).filter(|id| {
+                let others = (1..self.hashes.len() as Id).filter(|id| {
                     while these.next_if(|&these| these < id).is_some() {}
                     these.peek() != Some(&id)
                 });
@@ -231,6 +240,18 @@ impl Facts {
         Page { ids: page.iter().map(|cursor| cursor.id).collect(), total, next }
     }
 
+    /// Looks only at what is asked about.
+    fn permits(&self, filter: Filter, at: usize) -> bool {
+        let size = || self.sizes[at];
+        let published = || self.published[at];
+        (filter.min_seeders == 0 || self.counts[at].seeders.load(Relaxed) >= filter.min_seeders)
+            && (!filter.is_alive || self.live(at as Id) != Live::default())
+            && filter.min_size.is_none_or(|least| size() >= least)
+            && filter.max_size.is_none_or(|most| size() <= most)
+            && filter.since.is_none_or(|since| published() >= since)
+            && filter.until.is_none_or(|until| published() < until)
+    }
+
     /// What is to be sorted of these, which are in order.
     fn keys<'a>(
         &'a self,
@@ -241,31 +262,23 @@ impl Facts {
     ) -> impl Iterator<Item = Cursor> + 'a {
         let mut by_title = by_title.iter().copied().peekable();
         ids.filter_map(move |id| {
-            let fact = self.facts.get(id as usize).filter(|fact| fact.hashes.is_some())?;
-            let live = Live { seeders: fact.seeders.load(Relaxed), leechers: fact.leechers.load(Relaxed) };
+            let at = id as usize;
+            let title_words = *self.title_words.get(at).filter(|&&words| words > 0)?;
             while by_title.next_if(|&title| title < id).is_some() {}
-            if !filter.permits(fact, live) {
+            if !self.permits(filter, at) {
                 return None;
             }
             let key = match sort {
-                Sort::Relevance => relevance(fact.title_words, by_title.peek() == Some(&id), live),
-                Sort::Seeders => u64::from(live.seeders) << 32 | u64::from(live.leechers),
-                Sort::Size => fact.size,
-                Sort::Date => fact.published,
+                Sort::Relevance => relevance(title_words, by_title.peek() == Some(&id), self.live(id)),
+                Sort::Seeders => {
+                    let live = self.live(id);
+                    u64::from(live.seeders) << 32 | u64::from(live.leechers)
+                }
+                Sort::Size => self.sizes[at],
+                Sort::Date => self.published[at],
             };
             Some(Cursor { key, id })
         })
-    }
-}
-
-impl Filter {
-    fn permits(self, fact: &Fact, live: Live) -> bool {
-        live.seeders >= self.min_seeders
-            && (!self.is_alive || live != Live::default())
-            && self.min_size.is_none_or(|size| fact.size >= size)
-            && self.max_size.is_none_or(|size| fact.size <= size)
-            && self.since.is_none_or(|since| fact.published >= since)
-            && self.until.is_none_or(|until| fact.published < until)
     }
 }
 

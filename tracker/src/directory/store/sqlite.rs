@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use torrent_format::{InfoHash, InfoHashV2};
 
@@ -28,6 +29,25 @@ const FORGET: u32 = 5000;
 
 /// One connection.
 pub(super) struct Sqlite(Connection);
+
+/// `collect(id)`: all ids in one value, four bytes each. A search that matches a hundred thousand spends half of its time on handing over one row
+/// after the other.
+struct Collect;
+
+impl Aggregate<Vec<u8>, Vec<u8>> for Collect {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn step(&self, context: &mut Context<'_>, ids: &mut Vec<u8>) -> rusqlite::Result<()> {
+        ids.extend_from_slice(&context.get::<Id>(0)?.to_ne_bytes());
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, ids: Option<Vec<u8>>) -> rusqlite::Result<Vec<u8>> {
+        Ok(ids.unwrap_or_default())
+    }
+}
 
 /// Makes the file, or brings it up to date; it is this process's as long as the answer is held.
 pub(super) fn prepare(path: &Path) -> Result<File, StoreError> {
@@ -64,6 +84,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "synchronous", "full")?;
     // 64 MiB of pages: the index of half a million torrents fits, and the rest is left to the system's cache.
     connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.create_aggregate_function("collect", 1, FunctionFlags::SQLITE_DIRECTONLY, Collect)?;
     Ok(connection)
 }
 
@@ -78,16 +99,19 @@ impl Sqlite {
         self.0.progress_handler(LOOK, Some(move || Instant::now() > limit))?;
         let found = (|| {
             let mut statement =
-                self.0.prepare_cached("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid")?;
-            let mut rows = statement.query([query])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(row.get(0)?);
-            }
-            Ok(found)
+                self.0.prepare_cached("SELECT collect(rowid) FROM words WHERE words MATCH ?")?;
+            statement.query_row([query], |row| {
+                let (ids, _) = row.get_ref(0)?.as_blob()?.as_chunks();
+                Ok(ids.iter().map(|&id| Id::from_ne_bytes(id)).collect::<Vec<_>>())
+            })
         })();
         self.0.progress_handler(0, None::<fn() -> bool>)?;
-        found
+        let mut found = found?;
+        // The index gives them in order, though nothing promises it.
+        if !found.is_sorted() {
+            found.sort_unstable();
+        }
+        Ok(found)
     }
 }
 
