@@ -120,11 +120,15 @@ impl Drop for Utp {
         self.task.abort();
         let (now, mut packet) = (self.port.now(), vec![]);
         let mut state = self.port.state();
-        state.endpoint.farewell_all(now);
         // What there is no room for is not sent: others find out by themselves.
-        while let Some(to) = state.endpoint.poll_transmit(now, &mut packet) {
-            let _ = self.port.datagrams.try_send_to(&packet, to);
-        }
+        let mut send_all = |endpoint: &mut Endpoint| {
+            while let Some(to) = endpoint.poll_transmit(now, &mut packet) {
+                let _ = self.port.datagrams.try_send_to(&packet, to);
+            }
+        };
+        send_all(&mut state.endpoint);
+        state.endpoint.farewell_all(now);
+        send_all(&mut state.endpoint);
     }
 }
 
@@ -398,7 +402,7 @@ mod tests {
     async fn a_session_that_ends_says_so_and_a_dial_that_is_given_up_leaves_nothing() {
         let (one, _, _one) = start().await;
         let (other, addr, _other) = start().await;
-        let (stream, _) = tokio::join!(
+        let (stream, _accepted) = tokio::join!(
             async {
                 let stream = one.connect(addr).await.unwrap();
                 write(&stream, b"hello").await;

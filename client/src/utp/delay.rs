@@ -17,8 +17,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Of so many differences the least is what packets wait at present (RFC 6817: `CURRENT_FILTER`): what a single one has waited may be noise.
 const FILTER: usize = 4;
 
-/// The most that clocks drift apart between two packets, in microseconds. What is more is no drift, but a better way.
-const MAX_DRIFT: u32 = 10_000;
+/// The most that clocks drift apart in a minute, in microseconds: 100 millionths. What is more is no drift, but a better way.
+const MAX_DRIFT: u32 = 6_000;
 
 /// Of both directions. All differences are in microseconds, and go round.
 #[derive(Debug, Default)]
@@ -31,11 +31,12 @@ pub(super) struct Delays {
 impl Delays {
     /// A packet of the other's came so long after its time stamp.
     pub(super) fn heard(&mut self, now: Time, difference: u32) {
-        let before = self.theirs.least();
-        self.theirs.add(now, difference);
-        if let (Some(before), Some(after)) = (before, self.theirs.least()) {
-            let sunk = before.wrapping_sub(after);
-            if sunk != 0 && sunk <= MAX_DRIFT {
+        if self.theirs.add(now, difference)
+            && let [.., before, last, _] = *self.theirs.minutes.make_contiguous()
+        {
+            // Whole minutes: within one, the least sinks because packets are found that were delayed less.
+            let sunk = before.wrapping_sub(last);
+            if sunk <= MAX_DRIFT {
                 self.ours.raise(sunk);
             }
         }
@@ -68,12 +69,14 @@ struct Base {
 }
 
 impl Base {
-    fn add(&mut self, now: Time, difference: u32) {
+    /// Whether it begins a minute.
+    fn add(&mut self, now: Time, difference: u32) -> bool {
         match self.minutes.back_mut() {
             Some(least) if now - self.began < MINUTE => {
                 if is_negative(difference.wrapping_sub(*least)) {
                     *least = difference;
                 }
+                false
             }
             _ => {
                 if self.minutes.len() == MINUTES {
@@ -81,6 +84,7 @@ impl Base {
                 }
                 self.minutes.push_back(difference);
                 self.began = now;
+                true
             }
         }
     }
@@ -154,15 +158,23 @@ mod tests {
             }
             milliseconds(&delays)
         };
-        assert_eq!((drifting(true), drifting(false)), (0, 7));
-        // A better way for them is none for us.
-        let mut delays = Delays::default();
-        delays.heard(at(0), 5_000_000);
-        delays.told(at(0), 7_000_000);
-        delays.heard(at(1), 4_900_000);
-        for _ in 0..FILTER {
-            delays.told(at(1), 7_050_000);
+        assert_eq!((drifting(true), drifting(false)), (1, 7));
+    }
+
+    #[test]
+    fn what_is_no_drift_changes_nothing_for_us() {
+        // A better way for them, and the least that is found with time.
+        for after in [4_900_000, 4_997_000] {
+            let mut delays = Delays::default();
+            delays.told(at(0), 7_000_000);
+            for second in 0..4 * 60 {
+                let found = if after == 4_997_000 { 30 } else { 90 };
+                delays.heard(at(second), if second < found { 5_000_000 } else { after });
+            }
+            for _ in 0..FILTER {
+                delays.told(at(4 * 60), 7_050_000);
+            }
+            assert_eq!(milliseconds(&delays), 50, "{after}");
         }
-        assert_eq!(milliseconds(&delays), 50);
     }
 }

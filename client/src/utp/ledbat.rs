@@ -15,7 +15,9 @@ use crate::torrent::Time;
 /// The wait in the queue that is aimed at (BEP 29).
 pub(super) const TARGET: Duration = Duration::from_millis(100);
 
-/// Bytes that are added in a round trip without any wait, at most: as libutp and libtorrent have it.
+/// Bytes that are added in a round trip without any wait, at most: as libutp and libtorrent have it. With it there is less, but always a
+/// packet (RFC 6817: `GAIN`): it is what flows are weighed against each other with, and the more it is, the less it matters if one
+/// knows the way's length by some milliseconds better than another.
 const MAX_GAIN: f64 = 3_000.0;
 
 /// Of what is above the target, the share that is taken back in a round trip: what is done shows after another.
@@ -139,7 +141,7 @@ impl Ledbat {
     /// By how much the window changes in a round trip.
     fn change(&self, waits: Duration, rtt: Duration) -> f64 {
         let (wait, target) = (waits.as_secs_f64(), TARGET.as_secs_f64());
-        let gain = (MAX_GAIN * (1.0 - wait / target)).max(self.packet / 2.0);
+        let gain = (MAX_GAIN * (1.0 - wait / target)).max(self.packet);
         if wait >= 2.0 * target {
             return -self.window / 2.0;
         }
@@ -246,8 +248,8 @@ mod tests {
         let change = |waits| ledbat.change(ms(waits), ms(50 + waits));
         assert_eq!(change(0), MAX_GAIN);
         assert_eq!(change(50), MAX_GAIN / 2.0);
-        assert_eq!(change(100), PACKET as f64 / 2.0);
-        assert!(change(110) < PACKET as f64 / 2.0 && change(130) < 0.0);
+        assert_eq!(change(100), PACKET as f64);
+        assert!(change(105) < PACKET as f64 && change(130) < 0.0);
         assert_eq!(change(200), -ledbat.window / 2.0);
         assert_eq!(change(5_000), -ledbat.window / 2.0);
     }
@@ -281,7 +283,7 @@ mod tests {
             }
         }
         // In five minutes; a look takes some round trips of 150 ms.
-        assert!((6..=37).contains(&drained), "{drained}");
+        assert!((4..=37).contains(&drained), "{drained}");
         assert!(ledbat.window() >= before);
     }
 

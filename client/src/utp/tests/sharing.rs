@@ -84,6 +84,21 @@ fn beside_tcp_it_takes_next_to_nothing() {
 }
 
 #[test]
+fn whoever_comes_to_a_queue_of_tcps_takes_little_more() {
+    let mut net = network(1, 10);
+    net.start_reno();
+    net.run_for(WARM_UP);
+    send(&mut net, 1);
+    net.run_for(WARM_UP);
+    forget(&mut net);
+    net.run_for(MEASURED);
+    let tcp = net.reno.as_ref().unwrap().bytes;
+    let utp = read(&net)[0];
+    eprintln!("TCP that was first keeps {:.1} %", 100.0 * tcp as f64 / (tcp + utp) as f64);
+    assert!(tcp as f64 >= 0.8 * (tcp + utp) as f64, "{tcp}, {utp}");
+}
+
+#[test]
 fn four_share_alike_whether_they_begin_together_or_one_by_one() {
     for apart in [0, 5] {
         let mut net = network(4, 10);
