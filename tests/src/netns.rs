@@ -61,6 +61,9 @@ pub struct Traffic {
     pub received: u64,
 }
 
+/// The address of the router of [`Network::home`].
+const ROUTER: &str = "198.19.255.254/15";
+
 /// What waits in a shaper's queue at most, in time at its rate.
 const QUEUE: &str = "50ms";
 
@@ -156,6 +159,35 @@ impl Network {
         let namespace = steps().unwrap_or_else(|problem: String| panic!("{problem}"));
         let inside = Host { namespace: Arc::new(namespace), address, number, hub: Arc::clone(&self.hub) };
         BehindNat { inside, router }
+    }
+
+    /// A new host that reaches the others through a router, whose line to them takes so many bits a second and holds so much time's packets:
+    /// as at home. On a line of the sender's own the kernel would have TCP put next to nothing into the queue (TCP small queues), as nobody's
+    /// modem does.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn home(&self, rate: u64, queue: Duration) -> Host {
+        let host = self.host();
+        let (port, address) = (port(host.number), format!("{}/32", host.address));
+        let steps = || {
+            self.hub.ip(["link", "set", &port, "nomaster"])?;
+            self.hub.ip(["address", "add", ROUTER, "dev", "br0"])?;
+            self.hub.ip(["route", "add", &address, "dev", &port])?;
+            // The router answers for whoever is on its other side, so that nobody needs to know that it is there.
+            let settings =
+                ["ip_forward".into(), "conf/br0/proxy_arp".into(), format!("conf/{port}/proxy_arp")];
+            self.hub.run(|| {
+                settings.iter().try_for_each(|name: &String| {
+                    std::fs::write(format!("/proc/sys/net/ipv4/{name}"), "1")
+                        .map_err(|e| format!("{name}: {e}"))
+                })
+            })?;
+            host.namespace.whole_frames("eth0")?;
+            self.hub.try_shape("br0", rate, &format!("{}ms", queue.as_millis()))
+        };
+        steps().unwrap_or_else(|problem: String| panic!("{problem}"));
+        host
     }
 
     /// Plugs a host of another network in here as well, by another interface, where everything goes that has no better way. The host
@@ -268,25 +300,8 @@ impl Host {
         for (namespace, interface, rate) in
             [(&self.namespace, "eth0".into(), up), (&self.hub, port(self.number), down)]
         {
-            self.shape_at(namespace, &interface, rate, QUEUE);
+            namespace.shape(&interface, rate, QUEUE);
         }
-    }
-
-    /// Limits what it sends, as [`Self::shape`] does, with a queue that holds so much time's packets.
-    ///
-    /// # Panics
-    /// If the kernel refuses.
-    pub fn shape_uplink(&self, rate: u64, queue: Duration) {
-        self.shape_at(&self.namespace, "eth0", rate, &format!("{}ms", queue.as_millis()));
-    }
-
-    fn shape_at(&self, at: &Namespace, interface: &str, rate: u64, queue: &str) {
-        let (rate, burst) = (rate.to_string(), (rate / 8 / TICKS).max(TWO_FRAMES).to_string());
-        let mut tc = Command::new(require::find("tc").unwrap_or_else(|| "tc".into()));
-        tc.args(["-netns", &at.0, "qdisc", "replace", "dev", interface, "root", "tbf"]);
-        tc.args(["rate", &rate, "burst", &burst, "latency", queue]);
-        let whole = ["link", "set", "dev", interface, "gso_max_segs", "1", "gso_max_size", "1514"];
-        check(&mut tc).and_then(|()| at.ip(whole)).unwrap_or_else(|problem| panic!("{problem}"));
     }
 
     /// Has its TCP use this congestion control from now on.
@@ -332,6 +347,24 @@ impl Namespace {
         let name = format!("{}{number}", namespace_prefix());
         check(ip().args(["netns", "add", &name]))?;
         Ok(Self(name))
+    }
+
+    fn shape(&self, interface: &str, rate: u64, queue: &str) {
+        self.try_shape(interface, rate, queue).unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    fn try_shape(&self, interface: &str, rate: u64, queue: &str) -> Result<(), String> {
+        let (rate, burst) = (rate.to_string(), (rate / 8 / TICKS).max(TWO_FRAMES).to_string());
+        let mut tc = Command::new(require::find("tc").unwrap_or_else(|| "tc".into()));
+        tc.args(["-netns", &self.0, "qdisc", "replace", "dev", interface, "root", "tbf"]);
+        tc.args(["rate", &rate, "burst", &burst, "latency", queue]);
+        check(&mut tc)?;
+        self.whole_frames(interface)
+    }
+
+    /// Has every frame be one packet.
+    fn whole_frames(&self, interface: &str) -> Result<(), String> {
+        self.ip(["link", "set", "dev", interface, "gso_max_segs", "1", "gso_max_size", "1514"])
     }
 
     fn ip<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<(), String> {

@@ -24,6 +24,8 @@ use crate::options::Options;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Client {
     Sprat,
+    /// Over uTP alone.
+    SpratUtp,
     Libtorrent,
     Transmission,
     Aria2,
@@ -71,8 +73,8 @@ pub(crate) struct Tools {
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Sprat, Self::Libtorrent, Self::Transmission, Self::Aria2, Self::Rqbit];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Sprat, Self::SpratUtp, Self::Libtorrent, Self::Transmission, Self::Aria2, Self::Rqbit];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|client| client.to_string() == name)
@@ -91,6 +93,7 @@ impl Client {
         let program = tools.program(self);
         let mut command = match self {
             Self::Sprat => sprat::command(program, job),
+            Self::SpratUtp => sprat::over_utp(program, job),
             Self::Libtorrent => libtorrent::command(program, job),
             Self::Transmission => transmission::command(program, job),
             Self::Aria2 => aria2::command(program, job),
@@ -108,7 +111,7 @@ impl Client {
         let ready = match self {
             Self::Libtorrent => libtorrent::READY,
             Self::Transmission => transmission::READY,
-            Self::Sprat | Self::Aria2 | Self::Rqbit => return peer,
+            Self::Sprat | Self::SpratUtp | Self::Aria2 | Self::Rqbit => return peer,
         };
         peer.process.wait_line(ready, Duration::from_secs(60));
         peer
@@ -131,7 +134,7 @@ impl Peer {
     /// How long ago it had the last piece, if it has: at most a fifth of a second wrong. Call it that often.
     pub(crate) fn finished_ago(&mut self) -> Option<Duration> {
         match self.client {
-            Client::Sprat => self.finished_line(sprat::finished, sprat::had),
+            Client::Sprat | Client::SpratUtp => self.finished_line(sprat::finished, sprat::had),
             Client::Libtorrent => self.finished_line(libtorrent::finished, libtorrent::had),
             // A script that they run as soon as they have it.
             Client::Transmission | Client::Aria2 => done(&self.work).exists().then_some(Duration::ZERO),
@@ -166,7 +169,7 @@ impl Tools {
         let mut tools = Self { found: Vec::new(), absent: Vec::new() };
         for client in Client::ALL {
             let (program, arguments): (PathBuf, &[&str]) = match client {
-                Client::Sprat => (harness::binary::sprat().into(), &["--version"]),
+                Client::Sprat | Client::SpratUtp => (harness::binary::sprat().into(), &["--version"]),
                 Client::Libtorrent => (options.libtorrent.clone(), libtorrent::VERSION),
                 Client::Transmission => ("transmission-daemon".into(), &["--version"]),
                 Client::Aria2 => ("aria2c".into(), &["--version"]),
@@ -232,6 +235,7 @@ impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Sprat => "sprat",
+            Self::SpratUtp => "sprat-utp",
             Self::Libtorrent => "libtorrent",
             Self::Transmission => "transmission",
             Self::Aria2 => "aria2",

@@ -22,6 +22,7 @@ usage: cargo bench -p tests --bench swarm -- [OPTION VALUE]...       (as root: i
        slow-source          as flash; at 98 % the seeder slows down to 1 % of its rate
        mixed                as flash, half of the leechers and the seeder sprat, the others libtorrent or transmission
   --only CLIENT,...         of sprat, libtorrent, transmission, aria2, rqbit     [all of them]
+                            and sprat-utp: sprat over uTP alone
   --runs N                  runs of each client; they take turns                 [5]
   --size SIZE               bytes of the payload                                 [64MiB]
   --copies X                how many copies the seeder of seed-leaves sends      [1.05]
@@ -136,7 +137,10 @@ impl Options {
 
     /// Whether this client takes part.
     pub(crate) fn wants(&self, client: Client) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&client))
+        match &self.only {
+            Some(only) => only.contains(&client),
+            None => client != Client::SpratUtp,
+        }
     }
 
     /// The command line that does this again, but for where things lie.

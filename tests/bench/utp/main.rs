@@ -1,11 +1,11 @@
 //! What uTP leaves to others (experiment 15 of the reference on swarms):
 //!
 //! ```text
-//! cargo bench -p tests --bench utp -- [--seconds N] [--out FILE]        (as root: it makes network namespaces)
+//! cargo bench -p tests --bench utp -- [OPTION VALUE]...        (as root: it makes network namespaces)
 //! ```
 //!
-//! One host sends over 4 Mbit/s with half a second of buffer, as a home's uplink has it; others receive, each a `sprat get` from a
-//! `sprat seed` of its own, over uTP or TCP. A packet goes through the buffer twenty times a second, and says how long it has waited. It
+//! One host sends through a router over 4 Mbit/s with half a second of buffer, as at home; others receive, each a `sprat get` from a
+//! `sprat seed` of its own over uTP, or whatever the kernel's TCP brings. A packet goes through the buffer twenty times a second, and says how long it has waited. It
 //! prints a Markdown table with the marks that there are, and fails only if a transfer does not go.
 
 mod flow;
@@ -15,9 +15,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use flow::Flow;
+use flow::{Flow, Kind};
 use harness::bench::machine;
 use harness::netns::{Host, Network};
+use harness::reaper::Reaper;
 use harness::require;
 use harness::sandbox::Sandbox;
 use harness::wait::{self, Stopwatch};
@@ -35,15 +36,17 @@ const WARM_UP: Duration = Duration::from_secs(30);
 const USAGE: &str = "\
 usage: cargo bench -p tests --bench utp -- [OPTION VALUE]...       (as root: it makes network namespaces)
 
-  --seconds N     how long is measured, in each of six cases, after half a minute     [60]
-  --out FILE      the table goes there too
+  --seconds N          how long is measured, in each of six cases, after half a minute     [60]
+  --congestion NAME    the congestion control of TCP                                       [cubic]
+  --only TEXT          the cases whose names have this in them                             [all]
+  --out FILE           the table goes there too
 ";
 
 /// What happens on the line.
 struct Case {
     name: &'static str,
-    /// Transport, and when it begins.
-    flows: &'static [(&'static str, u64)],
+    /// With the seconds after which they begin.
+    flows: &'static [(Kind, u64)],
     marks: &'static [Mark],
 }
 
@@ -61,18 +64,18 @@ enum Mark {
 }
 
 const CASES: [Case; 6] = [
-    Case { name: "TCP alone", flows: &[("tcp", 0)], marks: &[] },
-    Case { name: "uTP alone", flows: &[("utp", 0)], marks: &[Mark::Used(0.95), Mark::Wait(130.0)] },
-    Case { name: "uTP, then TCP", flows: &[("utp", 0), ("tcp", 15)], marks: &[Mark::TcpKeeps(0.8)] },
-    Case { name: "TCP, then uTP", flows: &[("tcp", 0), ("utp", 15)], marks: &[Mark::TcpKeeps(0.8)] },
+    Case { name: "TCP alone", flows: &[(Kind::Tcp, 0)], marks: &[] },
+    Case { name: "uTP alone", flows: &[(Kind::Utp, 0)], marks: &[Mark::Used(0.95), Mark::Wait(130.0)] },
+    Case { name: "uTP, then TCP", flows: &[(Kind::Utp, 0), (Kind::Tcp, 15)], marks: &[Mark::TcpKeeps(0.8)] },
+    Case { name: "TCP, then uTP", flows: &[(Kind::Tcp, 0), (Kind::Utp, 15)], marks: &[Mark::TcpKeeps(0.8)] },
     Case {
         name: "four uTP",
-        flows: &[("utp", 0), ("utp", 0), ("utp", 0), ("utp", 0)],
+        flows: &[(Kind::Utp, 0), (Kind::Utp, 0), (Kind::Utp, 0), (Kind::Utp, 0)],
         marks: &[Mark::Jain(0.9), Mark::Used(0.95), Mark::Wait(130.0)],
     },
     Case {
         name: "four uTP, one by one",
-        flows: &[("utp", 0), ("utp", 10), ("utp", 20), ("utp", 30)],
+        flows: &[(Kind::Utp, 0), (Kind::Utp, 10), (Kind::Utp, 20), (Kind::Utp, 30)],
         marks: &[Mark::Jain(0.9), Mark::Used(0.95), Mark::Wait(130.0)],
     },
 ];
@@ -88,13 +91,15 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    let (mut seconds, mut out) = (60, None);
+    let (mut seconds, mut congestion, mut only, mut out) = (60, String::from("cubic"), String::new(), None);
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     for pair in arguments.chunks(2) {
         match pair {
             [option, value] if option == "--seconds" && value.parse().is_ok_and(|n: u64| n > 0) => {
                 seconds = value.parse().unwrap_or(seconds);
             }
+            [option, value] if option == "--congestion" => congestion.clone_from(value),
+            [option, value] if option == "--only" => only.clone_from(value),
             [option, value] if option == "--out" => out = Some(value.clone()),
             _ => {
                 eprint!("{USAGE}");
@@ -109,15 +114,15 @@ fn main() -> ExitCode {
     let mut text = machine::describe();
     let _ = write!(
         text,
-        "\n{} Mbit/s, a buffer of {} ms, {seconds} s of each case.\n\n\
+        "\n{} Mbit/s, a buffer of {} ms, {seconds} s of each case, TCP with {congestion}.\n\n\
          | | flows' shares of the line, % | payload, % | queue: mean, ms | 95 % | marks |\n\
          | --- | ---: | ---: | ---: | ---: | --- |\n",
         RATE / 1_000_000,
         BUFFER.as_millis()
     );
     print!("{text}");
-    for case in &CASES {
-        let outcome = measure(case, Duration::from_secs(seconds));
+    for case in CASES.iter().filter(|case| case.name.contains(&only)) {
+        let outcome = measure(case, &congestion, Duration::from_secs(seconds));
         let row = outcome.row(case);
         print!("{row}");
         text.push_str(&row);
@@ -128,27 +133,28 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn measure(case: &Case, measured: Duration) -> Outcome {
+fn measure(case: &Case, congestion: &str, measured: Duration) -> Outcome {
     let sandbox = Sandbox::new();
+    let _reaper = Reaper::start(sandbox.root());
     let network = Network::new();
-    let (sender, echo) = (network.host(), network.host());
-    sender.shape_uplink(RATE, BUFFER);
+    let (sender, echo) = (network.home(RATE, BUFFER), network.host());
+    sender.set_congestion_control(congestion);
     let receivers: Vec<Host> = case.flows.iter().map(|_| network.host()).collect();
     let torrent = flow::torrent(&sandbox);
-    let mut seeds: Vec<Flow> = vec![];
-    for (number, _) in receivers.iter().enumerate() {
-        seeds.push(Flow::seed(&sandbox, &torrent, &sender, number));
-    }
+    let prepared = case.flows.iter().enumerate();
+    let mut flows: Vec<Flow> = prepared
+        .map(|(number, (kind, _))| Flow::prepare(*kind, &sandbox, &torrent, &sender, number))
+        .collect();
     let clock = Stopwatch::start();
-    for (number, ((transport, begins), host)) in case.flows.iter().zip(&receivers).enumerate() {
+    for (flow, ((_, begins), host)) in flows.iter_mut().zip(case.flows.iter().zip(&receivers)) {
         wait::moment(Duration::from_secs(*begins).saturating_sub(clock.elapsed()));
-        seeds[number].get(&sandbox, &torrent, (&sender, host), transport);
+        flow.begin(&sandbox, &torrent, &sender, host);
     }
     wait::moment(WARM_UP);
     let read = || -> (Vec<u64>, Vec<u64>) {
         // The sender and the echo are plugged in before the receivers.
         let frames = network.traffic()[2..].iter().map(|traffic| traffic.received).collect();
-        (frames, seeds.iter().map(Flow::had).collect())
+        (frames, flows.iter().map(Flow::had).collect())
     };
     let probe = Probe::start(&sender, &echo);
     let (before, clock) = (read(), Stopwatch::start());
@@ -189,7 +195,7 @@ impl Outcome {
             .flows
             .iter()
             .zip(&self.frames)
-            .map(|(flow, bytes)| if flow.0 == "tcp" { *bytes } else { 0 })
+            .map(|(flow, bytes)| if flow.0 == Kind::Tcp { *bytes } else { 0 })
             .sum();
         let marks: Vec<String> = case
             .marks

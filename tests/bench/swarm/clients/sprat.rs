@@ -30,6 +30,13 @@ pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
     command
 }
 
+/// The same over uTP alone.
+pub(super) fn over_utp(program: &Path, job: &Job<'_>) -> Command {
+    let mut command = command(program, job);
+    command.args(["--transport", "utp"]);
+    command
+}
+
 pub(super) fn finished(line: &Line) -> bool {
     event(line, "complete").is_some()
 }
