@@ -7,7 +7,7 @@
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
 //! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
-//! (whom to dial), [`pex`] (whom to tell of whom), `holepunch` (how to reach who can't be dialled), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
+//! (whom to dial), [`turnover`] (whom to let go), [`pex`] (whom to tell of whom), `holepunch` (how to reach who can't be dialled), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
 //! A hybrid torrent (BEP 52) is two swarms with one payload: the peers of both are in one table here.
@@ -42,6 +42,7 @@ mod stats;
 mod suggestions;
 mod super_seed;
 mod time;
+mod turnover;
 mod uploads;
 mod why;
 
@@ -84,6 +85,7 @@ use rate::Meter;
 use searches::Searches;
 use suggestions::Suggestions;
 use super_seed::SuperSeed;
+use turnover::Turnover;
 
 use crate::wire::{BlockRequest, HashRequest, Message};
 
@@ -121,6 +123,7 @@ pub struct Torrent {
     candidates: Candidates,
     announcers: Announcers,
     searches: Searches,
+    turnover: Turnover,
     /// Where others reach us: what a router maps to the port that we listen on may have another number.
     public_port: u16,
     choker: Choker,
@@ -204,6 +207,7 @@ impl Torrent {
             candidates: Candidates::new(seeds.u64(..)),
             announcers: Announcers::new(config.trackers.clone(), start.is_private()),
             searches: Searches::default(),
+            turnover: Turnover::new(now),
             public_port: config.public_port,
             hashes: config.hashes,
             fetch: HashFetch::default(),
@@ -684,10 +688,9 @@ impl Torrent {
         self.request_metadata(now);
         self.hashes_wanted = true;
         self.ask_relays(now);
+        self.turn_over(now);
         self.dial(now);
-        if self.is_leeching() && self.peers.len() == 0 && self.candidates.half_open() == 0 {
-            self.announcers.lonely();
-        }
+        self.look_for_peers(now);
         self.check_stay(now);
         self.name_pieces(now, true);
         // Pauses end by the clock alone.

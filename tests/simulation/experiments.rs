@@ -88,6 +88,33 @@ fn attackers_do_not_take_the_seed_from_the_others() {
 }
 
 #[test]
+fn the_tracker_s_graph_is_near_a_random_one_whoever_came_first() {
+    let table = Table::of(13, 1);
+    for name in ["sequential", "burst", "sequential, 30 % behind NAT"] {
+        at_most(table.median(&format!("{name}: parts")), 1.0);
+        at_most(table.median(&format!("{name}: diameter")), 3.0);
+        at_most(table.median(&format!("{name}: mean path")), 2.2);
+        at_most(table.median(&format!("{name}: clustering / (k / N)")), 2.0);
+        at_least(table.median(&format!("{name}: connected after half are gone")), 0.999);
+    }
+    for name in ["sequential", "sequential, 30 % behind NAT"] {
+        let row = format!("{name}: degree of the oldest fifth / of the newest");
+        at_most(table.median(&row), 1.5);
+        at_least(table.median(&row), 1.0 / 1.5);
+    }
+}
+
+#[test]
+fn who_knows_one_peer_finds_the_swarm_when_the_tracker_is_dead() {
+    let table = Table::of(14, 1);
+    at_most(table.median("to 30 neighbours, p95, s"), 60.0);
+    at_most(table.median("parts"), 1.0);
+    at_most(table.median("diameter"), 4.0);
+    at_most(table.median("told of, and gone, %"), 10.0);
+    at_most(table.median("a fifth tells lies: to 30 neighbours, p95, over that without"), 1.2);
+}
+
+#[test]
 fn messages_cost_little() {
     at_most(Table::of(16, 2).median("messages over payload, %"), 1.0);
 }

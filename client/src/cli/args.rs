@@ -569,7 +569,7 @@ pub(crate) struct NetworkArgs {
     /// Don't have a router let peers in (by UPnP, PCP or NAT-PMP; with --interface it is not done anyway)
     #[arg(long)]
     pub(crate) no_upnp: bool,
-    /// Connections a torrent
+    /// Connections a torrent; a quarter of them is left to peers that dial us
     #[arg(long, value_name = "N", default_value = "55", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) max_peers: u16,
     /// Bytes a second to send, all torrents together (500K, 2M; 0: no limit)

@@ -16,18 +16,26 @@ pub(super) const ALLOWED_FAST: usize = 4;
 /// Bytes of an IPv6 address that are the same for one household: a /56.
 const IPV6_NETWORK: usize = 7;
 
-/// The set for a peer at this address.
-pub(super) fn allowed_fast_set(ip: IpAddr, info_hash: InfoHash, layout: &Layout) -> BTreeSet<PieceIndex> {
-    let network = match ip.to_canonical() {
+/// The /24 or /56 that an address is in, by its first address: what one household or one host has.
+pub(super) fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
-            vec![a, b, c, 0]
+            [a, b, c, 0].into()
         }
         IpAddr::V6(ip) => {
             let mut octets = ip.octets();
             octets[IPV6_NETWORK..].fill(0);
-            octets.to_vec()
+            octets.into()
         }
+    }
+}
+
+/// The set for a peer at this address.
+pub(super) fn allowed_fast_set(ip: IpAddr, info_hash: InfoHash, layout: &Layout) -> BTreeSet<PieceIndex> {
+    let network = match network(ip) {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
     };
     let size = ALLOWED_FAST.min(layout.piece_count() as usize);
     let mut x = [&network, &info_hash.as_bytes()[..]].concat();

@@ -35,6 +35,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(60);
 /// With nobody to talk to we ask again this soon, if the tracker allows it.
 const LONELY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// With few of them this soon, if there are more in the swarm than were named. If not yet, and each time in a row, twice as long, since
+/// it may not help.
+const WANTING_INTERVAL: Duration = Duration::from_secs(2 * 60);
+
 /// The wait after the first round in which no tracker answered; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
@@ -160,6 +164,11 @@ impl Announcers {
         self.of_swarms.iter_mut().for_each(Announcer::moved);
     }
 
+    /// There are few to talk to, and nobody left to dial.
+    pub(super) fn wanting(&mut self) {
+        self.of_swarms.iter_mut().for_each(Announcer::wanting);
+    }
+
     /// Says goodbye: see [`Announcer::stop`].
     pub(super) fn stop(&mut self) -> Vec<Announcement> {
         self.of_swarms.iter_mut().flat_map(Announcer::stop).collect()
@@ -235,6 +244,11 @@ struct Announcer {
     moved: bool,
     /// Who answered last, and when.
     last_success: Option<(TrackerId, Time)>,
+    /// It has named some of the swarm only.
+    knows_more: bool,
+    /// The next announce is sooner than the tracker said, and so many were before it in a row.
+    is_early: bool,
+    early_in_a_row: u32,
     rng: fastrand::Rng,
 }
 
@@ -273,6 +287,9 @@ impl Announcer {
             completed: false,
             moved: false,
             last_success: None,
+            knows_more: false,
+            is_early: false,
+            early_in_a_row: 0,
             rng,
         }
     }
@@ -350,6 +367,20 @@ impl Announcer {
             (State::Waiting(due), Some(welcome)) => *due = welcome.min(*due),
             (State::Asking { .. }, _) => self.moved = true,
             _ => {}
+        }
+    }
+
+    /// There are few to talk to: ask sooner too, if that may help, but less and less often.
+    fn wanting(&mut self) {
+        let Some((tracker, last)) = self.last_success else { return };
+        let allowed = self.tracker(tracker).map_or(last, |tracker| tracker.not_before);
+        let wait = WANTING_INTERVAL * (1 << (self.early_in_a_row + u32::from(!self.knows_more)).min(10));
+        let early = (last + wait).max(allowed);
+        if let State::Waiting(due) = &mut self.state
+            && early < *due
+        {
+            *due = early;
+            self.is_early = true;
         }
     }
 
@@ -452,6 +483,14 @@ impl Announcer {
             }
         }
         self.failed_rounds = 0;
+        self.early_in_a_row = if std::mem::take(&mut self.is_early) { self.early_in_a_row + 1 } else { 0 };
+        // We are one of those it counts.
+        let others =
+            reply.complete.zip(reply.incomplete).map(|(seeds, leechers)| seeds.saturating_add(leechers));
+        self.knows_more = match others {
+            Some(all) => all as usize > reply.peers.len() + 1,
+            None => reply.peers.len() >= NUMWANT as usize,
+        };
         self.last_success = Some((tracker, now));
         let wait = match (owes_completed, std::mem::take(&mut self.moved)) {
             (true, _) => Duration::ZERO,
@@ -729,6 +768,38 @@ mod tests {
         announcer.succeeded(at(10), b.tracker, &patient);
         announcer.lonely();
         assert_eq!(announcer.next_due(), Some(at(1_010)));
+    }
+
+    #[test]
+    fn who_wants_more_peers_asks_sooner_and_less_often_each_time() {
+        let of = |all: u32, named: u8| AnnounceReply {
+            complete: Some(1),
+            incomplete: Some(all - 1),
+            peers: (1..=named).map(|n| ([198, 51, 100, n], 1).into()).collect(),
+            ..reply(1_000)
+        };
+        let mut announcer = announcer(&[&["a"]]);
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let asked = announcer.poll(now).unwrap();
+            announcer.succeeded(now, asked.tracker, &of(52, 50));
+            announcer.wanting();
+            let due = announcer.next_due().unwrap();
+            waits.push((due - now).as_secs());
+            now = due;
+        }
+        assert_eq!(waits, [120, 240, 480, 960, 1_000]);
+        let patient = AnnounceReply { min_interval: Some(Duration::from_secs(500)), ..of(52, 50) };
+        for (reply, expected) in [(of(51, 50), 240), (of(52, 50), 120), (patient, 500)] {
+            announcer.early_in_a_row = 0;
+            announcer.poll(now).unwrap();
+            announcer.is_early = false;
+            announcer.succeeded(now, FIRST, &reply);
+            announcer.wanting();
+            assert_eq!(announcer.next_due(), Some(now + Duration::from_secs(expected)));
+            now = now + Duration::from_secs(expected);
+        }
     }
 
     #[test]

@@ -37,6 +37,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);
 /// Failures in a row after which an address that the user did not name is forgotten.
 const MAX_FAILURES: u32 = 8;
 
+/// Peers whose hearsay led nowhere that are remembered.
+const MAX_MISLEADERS: usize = 256;
+
+/// Who misled us oftener is as bad as who did so often.
+const WORST: u32 = 8;
+
 /// The same for hearsay, of which there is more where it came from.
 const MAX_HEARSAY_FAILURES: u32 = 3;
 
@@ -81,12 +87,20 @@ enum Punching {
     Asked,
 }
 
+impl Candidate {
+    fn is_ready(&self, now: Time) -> bool {
+        self.state == State::Idle && self.ready <= now
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     half_open: usize,
     /// Dials to hearsay since the last to something better.
     hearsay_in_a_row: u32,
+    /// Those whose hearsay led nowhere, and how often since it last led to a peer: who poisons is believed last.
+    misleaders: BTreeMap<IpAddr, u32>,
     /// Where we are ourselves, as others see it.
     own: BTreeSet<SocketAddr>,
     rng: fastrand::Rng,
@@ -135,6 +149,7 @@ impl Candidates {
             known: BTreeMap::new(),
             half_open: 0,
             hearsay_in_a_row: 0,
+            misleaders: BTreeMap::new(),
             own: BTreeSet::new(),
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -147,8 +162,10 @@ impl Candidates {
             return;
         }
         if let Some(known) = self.known.get_mut(&addr) {
-            // The best that is said of it counts.
-            known.source = known.source.min(source);
+            // The best that is said of it counts; of hearsay the first.
+            if !source.is_hearsay() {
+                known.source = known.source.min(source);
+            }
             // Who is in both speaks v2, which can do more.
             if let Some(swarm) = swarm
                 && known.swarm != Membership::In(Swarm::V2)
@@ -183,13 +200,12 @@ impl Candidates {
         if self.half_open >= MAX_HALF_OPEN {
             return None;
         }
-        let is_ready = |candidate: &Candidate| candidate.state == State::Idle && candidate.ready <= now;
-        let ready = || self.known.iter().filter(|(_, candidate)| is_ready(candidate));
+        let ready = || self.known.iter().filter(|(_, candidate)| candidate.is_ready(now));
         let better_only = self.hearsay_in_a_row >= HEARSAY_IN_A_ROW
             && ready().any(|(_, candidate)| !candidate.source.is_hearsay());
         let ready = || ready().filter(|(_, candidate)| !(better_only && candidate.source.is_hearsay()));
-        let fewest = ready().map(|(_, candidate)| candidate.failures).min()?;
-        let best: Vec<_> = ready().filter(|(_, c)| c.failures == fewest).map(|(addr, _)| *addr).collect();
+        let fewest = ready().map(|(_, candidate)| self.doubts(candidate)).min()?;
+        let best: Vec<_> = ready().filter(|(_, c)| self.doubts(c) == fewest).map(|(addr, _)| *addr).collect();
         let addr = best[self.rng.usize(..best.len())];
         if !is_local(addr.ip()) {
             let (from, to) = ports_of(addr.ip());
@@ -264,6 +280,39 @@ impl Candidates {
                 && candidate.dialled.is_some_and(|at| now - at >= patience)
         };
         self.known.iter().filter(|(_, candidate)| is_slow(candidate)).map(|(addr, _)| *addr).collect()
+    }
+
+    /// Whether somebody can be dialled now.
+    pub(super) fn has_ready(&self, now: Time) -> bool {
+        self.known.values().any(|candidate| candidate.is_ready(now))
+    }
+
+    /// Whether somebody can be dialled now who never was.
+    pub(super) fn has_new(&self, now: Time) -> bool {
+        self.known.values().any(|candidate| candidate.is_ready(now) && candidate.dialled.is_none())
+    }
+
+    /// How often it failed, and other hearsay of who told of it.
+    fn doubts(&self, candidate: &Candidate) -> u32 {
+        candidate.failures + self.misled(candidate.source)
+    }
+
+    fn misled(&self, source: PeerSource) -> u32 {
+        match source {
+            PeerSource::Pex { from } => self.misleaders.get(&from).copied().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    /// What a dial to hearsay came to.
+    fn credit(&mut self, source: PeerSource, good: bool) {
+        let PeerSource::Pex { from } = source else { return };
+        if good {
+            self.misleaders.remove(&from);
+        } else if self.misleaders.len() < MAX_MISLEADERS || self.misleaders.contains_key(&from) {
+            let times = self.misleaders.entry(from).or_default();
+            *times = (*times + 1).min(WORST);
+        }
     }
 
     /// How many were heard of.
@@ -342,10 +391,11 @@ impl Candidates {
     pub(super) fn failed(&mut self, now: Time, addr: SocketAddr) {
         let jitter = Duration::from_millis(self.rng.u64(0..1_000));
         let Some(candidate) = self.known.get_mut(&addr) else { return };
-        if candidate.state == State::Dialling {
+        let (state, source) = (candidate.state, candidate.source);
+        if state == State::Dialling {
             self.half_open -= 1;
         }
-        if candidate.state == State::Never {
+        if state == State::Never {
             return;
         }
         candidate.state = State::Idle;
@@ -356,17 +406,22 @@ impl Candidates {
         if candidate.failures >= limit && candidate.source != PeerSource::Given {
             self.known.remove(&addr);
         }
+        if state == State::Dialling {
+            self.credit(source, false);
+        }
     }
 
     /// This address is connected, whoever dialled.
     pub(super) fn connected(&mut self, addr: SocketAddr) {
         if let Some(candidate) = self.known.get_mut(&addr) {
+            let source = candidate.source;
             if candidate.state == State::Dialling {
                 self.half_open -= 1;
             }
             if candidate.state != State::Never {
                 candidate.state = State::Connected;
             }
+            self.credit(source, true);
         }
     }
 
@@ -415,23 +470,25 @@ impl Candidates {
     fn make_room(&mut self, source: PeerSource) -> bool {
         if source.is_hearsay() {
             let hearsay = self.known.values().filter(|candidate| candidate.source.is_hearsay()).count();
+            let misled = self.misled(source);
             return if hearsay < MAX_HEARSAY && self.known.len() < MAX_CANDIDATES {
                 true
             } else {
-                self.forget_worst(|candidate| candidate.source.is_hearsay() && candidate.failures > 0)
+                self.forget_worst(|candidate, doubts| candidate.source.is_hearsay() && doubts > misled)
             };
         }
         self.known.len() < MAX_CANDIDATES
-            || self.forget_worst(|candidate| candidate.source.is_hearsay() || candidate.failures > 0)
+            || self.forget_worst(|candidate, doubts| candidate.source.is_hearsay() || doubts > 0)
     }
 
-    /// Forgets, of those idle ones that may be, hearsay before others and the one that failed most; `false` if there is none.
-    fn forget_worst(&mut self, may_be: impl Fn(&Candidate) -> bool) -> bool {
+    /// Forgets, of those idle ones that may be, hearsay before others and the most doubtful; `false` if there is none.
+    fn forget_worst(&mut self, may_be: impl Fn(&Candidate, u32) -> bool) -> bool {
         let forgettable = |candidate: &Candidate| {
-            candidate.state == State::Idle && candidate.source != PeerSource::Given && may_be(candidate)
+            let named = candidate.source == PeerSource::Given;
+            candidate.state == State::Idle && !named && may_be(candidate, self.doubts(candidate))
         };
         let worst = self.known.iter().filter(|(_, candidate)| forgettable(candidate));
-        let worst = worst.max_by_key(|(_, c)| (c.source.is_hearsay(), c.failures)).map(|(addr, _)| *addr);
+        let worst = worst.max_by_key(|(_, c)| (c.source.is_hearsay(), self.doubts(c))).map(|(addr, _)| *addr);
         worst.is_some_and(|addr| self.known.remove(&addr).is_some())
     }
 }
@@ -579,6 +636,33 @@ mod tests {
             }
             assert_eq!(failures, expected);
         }
+    }
+
+    #[test]
+    fn hearsay_of_who_misled_us_comes_last_until_some_of_it_is_true() {
+        let [liar, honest] = [1, 2].map(|n| PeerSource::Pex { from: IpAddr::from([198, 51, 100, n]) });
+        let mut candidates = Candidates::new(1);
+        (0..20).for_each(|number| candidates.add(Time::default(), liar, None, public(number)));
+        let (lie, _) = candidates.next(Time::default()).unwrap();
+        candidates.failed(Time::default(), lie);
+        (20..40).for_each(|number| candidates.add(Time::default(), honest, None, public(number)));
+        // Of hearsay the first counts.
+        (0..40).for_each(|number| candidates.add(Time::default(), honest, None, public(number)));
+        (0..40).for_each(|number| candidates.add(Time::default(), liar, None, public(number)));
+        let dial = |candidates: &mut Candidates| {
+            let (addr, _) = candidates.next(Time::default()).unwrap();
+            candidates.connected(addr);
+            candidates.source(addr).unwrap()
+        };
+        let dialled: Vec<_> = (0..25).map(|_| dial(&mut candidates)).collect();
+        assert_eq!(dialled[..20], [honest; 20]);
+        assert_eq!(dialled[20..], [liar; 5]);
+        assert_eq!(candidates.misleaders.len(), 0);
+        for number in 0..1_000 {
+            let from = IpAddr::from([203, 1, (number >> 8) as u8, number as u8]);
+            candidates.credit(PeerSource::Pex { from }, false);
+        }
+        assert_eq!(candidates.misleaders.len(), MAX_MISLEADERS);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::peer::{Peer, Pieces, REQUEST_QUEUE};
 use super::peers::PeerKey;
 use super::picker::Picker;
 use super::time::Time;
+use super::turnover::{LET_GO_REDIAL, dial_limit};
 use super::{Content, Life, MAX_DEPARTED, Misbehaviour, Phase, Torrent};
 use crate::wire::Message;
 use crate::wire::extension::{ExtensionHandshake, UT_HOLEPUNCH_ID, UT_METADATA_ID, UT_PEX_ID};
@@ -31,6 +32,9 @@ const TWIN_REDIAL: Duration = Duration::from_secs(5 * 60);
 
 /// Connections to one public address: a household behind one router, but not somebody who wants all our slots.
 const MAX_PER_ADDRESS: usize = 4;
+
+/// With fewer of a hundred of the peers that we would dial we look for more.
+const FEW_PERCENT: usize = 75;
 
 /// Bytes of a `have` on the wire.
 const HAVE_LENGTH: usize = 9;
@@ -104,7 +108,8 @@ impl Torrent {
         let ip = peer.addr.ip().to_canonical();
         let neighbours = self.peers.iter().filter(|(_, other)| other.addr.ip().to_canonical() == ip).count();
         let crowded = neighbours >= MAX_PER_ADDRESS && !super::candidates::is_local(ip);
-        if crowded || self.peers.len() >= self.config.max_peers { Err(Reason::TooMany) } else { Ok(()) }
+        let full = self.peers.len() >= self.config.max_peers;
+        if crowded || (full && !self.make_room(now, peer)) { Err(Reason::TooMany) } else { Ok(()) }
     }
 
     /// A peer speaks v2, and its connection is by the v1 name, since the v2 name was not known: it is dialled by that, if piece layers are
@@ -204,6 +209,7 @@ impl Torrent {
                 Some(Reason::Ourselves | Reason::Banned) => self.candidates.never(addr),
                 Some(Reason::Private) => self.candidates.forget(addr),
                 Some(Reason::BothSeeds) => self.candidates.disconnected(now, addr, SEED_REDIAL),
+                Some(Reason::TooMany) => self.candidates.disconnected(now, addr, LET_GO_REDIAL),
                 Some(Reason::Upgrade) => self.candidates.redial_in(now, addr, Swarm::V2),
                 // The other connection to the same peer lives.
                 Some(Reason::Duplicate) => self.candidates.disconnected(now, addr, TWIN_REDIAL),
@@ -239,15 +245,25 @@ impl Torrent {
         self.candidates.dial_failed(now, addr, is_hybrid.then_some(Swarm::V2));
     }
 
-    /// Dials while there is room and somebody to dial.
+    /// Dials while there is room and somebody to dial. The last places are for those who dial us.
     pub(super) fn dial(&mut self, now: Time) {
         if self.life == Life::Stopping {
             return;
         }
-        while self.peers.len() + self.candidates.half_open() < self.config.max_peers {
+        while self.peers.len() + self.candidates.half_open() < dial_limit(self.config.max_peers) {
             let Some((addr, swarm)) = self.candidates.next(now) else { return };
             self.actions.push_back(Action::Connect(addr, self.name_in(swarm)));
         }
+    }
+
+    /// Too few peers, and nobody to dial: trackers are asked sooner than they said, though not than they allow.
+    pub(super) fn look_for_peers(&mut self, now: Time) {
+        let found = self.peers.len() + self.candidates.half_open();
+        let few = dial_limit(self.config.max_peers) * FEW_PERCENT / 100;
+        if !self.is_leeching() || found >= few.max(1) || self.candidates.has_ready(now) {
+            return;
+        }
+        if found == 0 { self.announcers.lonely() } else { self.announcers.wanting() }
     }
 
     /// Peers that went silent, requests that nobody answers, and our own signs of life.

@@ -53,6 +53,11 @@ impl FirstCopies {
         }
     }
 
+    /// Whether this peer has something that only it was given.
+    pub(super) fn holds(&self, key: PeerKey) -> bool {
+        self.counts.get(&key).is_some_and(|&count| count > 0)
+    }
+
     /// A peer is gone, and with it these pieces.
     pub(super) fn lost(&mut self, key: PeerKey) -> Vec<PieceIndex> {
         self.proven.remove(&key);
@@ -87,5 +92,6 @@ mod tests {
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [0, 3]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None), 0);
+        assert!(copies.holds(generous) && !copies.holds(stingy));
     }
 }

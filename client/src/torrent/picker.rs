@@ -190,6 +190,12 @@ impl Picker {
         needed.filter(|&&piece| self.availability(piece) == 0 && !self.is_verifying(piece)).count() as u32
     }
 
+    /// The pieces that we need and that one connected peer alone has.
+    pub(super) fn last_copies(&self) -> Vec<PieceIndex> {
+        let needed = self.order.iter().chain(self.partials.keys());
+        needed.copied().filter(|&piece| self.availability(piece) == 1).collect()
+    }
+
     // -- who has what
 
     pub(super) fn seed_came(&mut self) {

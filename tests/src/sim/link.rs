@@ -1,6 +1,6 @@
 //! Connections: two ends, each with what it has yet to send; and the uplink that a node's connections share.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use client::torrent::{PeerKey, Time};
@@ -77,6 +77,8 @@ pub struct End {
     pub on_wire: Option<(BlockRequest, u64)>,
     /// Messages that must follow the block on the wire: a byte stream has one order.
     pub behind: Vec<Message>,
+    /// Of which nodes this end says that they are its node's neighbours (PEX).
+    pub told: BTreeSet<NodeId>,
     /// When the last parcel *to* this end comes, or came, through its node's downlink.
     pub last_delivery: Time,
 }
@@ -94,6 +96,7 @@ impl End {
             lined_up: false,
             on_wire: None,
             behind: Vec::new(),
+            told: BTreeSet::new(),
             last_delivery: Time::default(),
         }
     }
@@ -111,6 +114,7 @@ impl End {
         self.state = State::Closed;
         self.queue.clear();
         self.behind.clear();
+        self.told.clear();
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many there were.
     pub violation_count: u64,
+    /// Of all that stands of what nodes told each other of their neighbours: the share that is about nodes that are gone.
+    pub stale: f64,
     /// Who is connected to whom, of those who are still there.
     pub graph: Graph,
     /// Each node.
@@ -193,6 +195,7 @@ impl Report {
             bans: tally.bans.clone(),
             violations: checker.violations().to_vec(),
             violation_count: checker.count(),
+            stale: stale(nodes, links),
             graph: Graph::new(&nodes.iter().map(neighbours).collect::<Vec<_>>()),
             nodes: nodes.iter().map(NodeReport::new).collect(),
         }
@@ -251,6 +254,17 @@ impl NodeReport {
 fn neighbours(node: &Node) -> Option<Vec<NodeId>> {
     node.torrent.as_ref()?;
     Some(node.connections.iter().map(|connection| connection.other).collect())
+}
+
+/// See [`Report::stale`].
+fn stale(nodes: &[Node], links: &[Link]) -> f64 {
+    let ends = links.iter().flat_map(|link| [Side::Dialler, Side::Acceptor].map(|side| link.end(side)));
+    let (mut told, mut gone) = (0_u64, 0_u64);
+    for &node in ends.flat_map(|end| &end.told) {
+        told += 1;
+        gone += u64::from(nodes[node].torrent.is_none());
+    }
+    gone as f64 / told.max(1) as f64
 }
 
 fn limits_of(scenario: &Scenario) -> Option<(Duration, Duration)> {

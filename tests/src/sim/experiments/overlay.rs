@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::graph::Graph;
 use super::super::report::Report;
-use super::super::scenario::{NodeSpec, Scenario};
+use super::super::scenario::{Leaving, NodeSpec, Scenario};
 use super::measure::quantile;
 use super::{Mark, Row, Setup};
 
@@ -23,6 +23,10 @@ const SETTLING: Duration = Duration::from_secs(300);
 /// When the tracker dies; newcomers come a while later, within a minute.
 const DEATH: Duration = Duration::from_secs(60);
 const NEWCOMERS: Duration = Duration::from_secs(90);
+
+/// One in so many goes without a word within this time of the tracker's death, one after the other.
+const LEAVERS: usize = 3;
+const LEAVING: Duration = Duration::from_secs(400);
 
 /// Neighbours that are enough to live on.
 pub const ENOUGH: usize = 30;
@@ -83,31 +87,37 @@ fn age_ratio(graph: &Graph) -> f64 {
     mean(&degrees[..fifth]) / mean(&degrees[degrees.len() - fifth..])
 }
 
-/// A swarm by tracker, which then dies, and one newcomer to ten that know one peer each. One peer in `liars` tells by PEX of nobody who is
-/// there; 0: none does.
-pub(super) fn orphaned(seed: u64, peers: usize, liars: usize) -> Scenario {
+/// A swarm by tracker, which then dies, and one newcomer to ten that know one peer each, who is honest and stays. One peer in `liars` tells
+/// by PEX of nobody who is there; 0: none does.
+pub(super) fn orphaned(seed: u64, peers: usize, liars: usize, settling: Duration) -> Scenario {
     let newcomers = peers / 10;
-    let mut scenario = idle_swarm(seed, peers + newcomers, NEWCOMERS + Duration::from_secs(60) + SETTLING);
+    let mut scenario = idle_swarm(seed, peers + newcomers, NEWCOMERS + Duration::from_secs(60) + settling);
     scenario.tracker_until = Some(DEATH);
     let mut rng = fastrand::Rng::with_seed(seed);
+    let lies = |number: usize| liars > 0 && number > 0 && number <= peers && number.is_multiple_of(liars);
+    let leaves = |number: usize| number > 0 && number <= peers && number % LEAVERS == 1;
+    let known: Vec<_> = (0..=peers).filter(|&number| !lies(number) && !leaves(number)).collect();
     for (number, node) in scenario.nodes.iter_mut().enumerate() {
         node.pex = true;
-        node.behaviour.lies_by_pex = liars > 0 && number > 0 && number <= peers && number % liars == 0;
+        node.behaviour.lies_by_pex = lies(number);
         if number > peers {
             node.class = 1;
             node.join = NEWCOMERS + Duration::from_secs(60).mul_f64(rng.f64());
-            node.knows = vec![rng.usize(..=peers)];
+            node.knows = vec![known[rng.usize(..known.len())]];
         } else if number > 0 {
             node.join = Duration::from_secs(30).mul_f64(rng.f64());
+        }
+        if leaves(number) {
+            node.leaving = Leaving::CrashAt(DEATH + LEAVING.mul_f64(rng.f64()));
         }
     }
     scenario
 }
 
 pub(super) fn run_pex(setup: &Setup) -> Vec<Row> {
-    let peers = setup.size(1_000, 200);
-    let honest = setup.runs(|seed| orphaned(seed, peers, 0));
-    let poisoned = setup.runs(|seed| orphaned(seed, peers, 5));
+    let (peers, settling) = setup.size((1_000, SETTLING), (150, SETTLING / 5));
+    let honest = setup.runs(|seed| orphaned(seed, peers, 0, settling));
+    let poisoned = setup.runs(|seed| orphaned(seed, peers, 5, settling));
     let graph = |metric: &str, mark, value: &dyn Fn(&Graph) -> f64| {
         Row::of(metric, mark, &honest, |run| value(&run.graph))
     };
@@ -118,6 +128,7 @@ pub(super) fn run_pex(setup: &Setup) -> Vec<Row> {
         graph("parts", Mark::AtMost(1.0, 1.0), &|graph| graph.components().len() as f64),
         graph("diameter", Mark::AtMost(5.0, 4.0), &|graph| f64::from(graph.paths().0)),
         graph("mean degree", Mark::None, &Graph::mean_degree),
+        Row::of("told of, and gone, %", Mark::AtMost(10.0, 5.0), &honest, |run| run.stale * 100.0),
     ];
     let pairs = honest.iter().zip(&poisoned);
     rows.push(Row {

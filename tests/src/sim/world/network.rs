@@ -1,8 +1,11 @@
 //! Connections between nodes: handshakes, messages and blocks on their way.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use client::torrent::{Connected, Direction, PeerKey, Time, Verdict};
+use client::wire::extension::UT_PEX_ID;
+use client::wire::ut_pex::PexMessage;
 use client::wire::{BlockRequest, Capabilities, Message};
 
 use super::super::check::Rule;
@@ -14,14 +17,16 @@ use super::super::node::{Connection, PORT};
 use super::super::scenario::{Leaving, Scenario, Trouble};
 use super::{SLICE, World};
 
+/// Nothing answers at an address of nobody, or behind a router that lets nobody in. So long the client's dialler waits.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl World {
     /// `punched`: the other one dials at the same time, or has been told to.
     pub(super) fn connect(&mut self, id: NodeId, addr: SocketAddr, punched: bool) {
         let reachable =
             |&&other: &&NodeId| addr.port() == PORT && (punched || self.nodes[other].spec.reachable);
         let Some(&other) = self.by_ip.get(&addr.ip()).filter(reachable) else {
-            let here = self.nodes[id].spec.latency;
-            self.queue.push(self.now + here + here, Event::DialFailed(id, addr));
+            self.queue.push(self.now + DIAL_TIMEOUT, Event::DialFailed(id, addr));
             return;
         };
         let latency = self.nodes[id].spec.latency + self.nodes[other].spec.latency;
@@ -315,11 +320,25 @@ impl World {
         if matches!(message, Message::Choke | Message::Unchoke) {
             self.regard(link, side, |end| end.choking = message == Message::Choke);
         }
+        if let Message::Extended { id: UT_PEX_ID, payload } = &message {
+            self.note_hearsay(link, side, payload);
+        }
         if self.nodes[id].uplink.serving == Some((link, side)) {
             self.links[link].end_mut(side).behind.push(message);
         } else {
             self.dispatch(id, connection, message);
         }
+    }
+
+    /// An end tells the other of nodes that are, and that are no more, its node's neighbours.
+    fn note_hearsay(&mut self, link: LinkId, side: Side, payload: &[u8]) {
+        let Ok(news) = PexMessage::decode(payload) else { return };
+        let named = |addr: &SocketAddr| self.by_ip.get(&addr.ip()).copied();
+        let told = &mut self.links[link].end_mut(side).told;
+        for gone in news.dropped.iter().filter_map(named) {
+            told.remove(&gone);
+        }
+        told.extend(news.added.iter().filter_map(|(addr, _)| named(addr)));
     }
 
     /// Puts a message on its way.
