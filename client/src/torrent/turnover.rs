@@ -114,11 +114,11 @@ impl Turnover {
 impl Torrent {
     /// All places are taken, and a stranger dials: whether somebody made room for it.
     pub(super) fn make_room(&mut self, now: Time, stranger: Connected) -> bool {
-        let nobody_s = dial_limit(self.config.max_peers) < self.config.max_peers;
+        let has_open_places = dial_limit(self.config.max_peers) < self.config.max_peers;
         let ip = stranger.addr.ip();
         let is_neighbour = |peer: &Peer| network(peer.addr.ip()) == network(ip);
         if stranger.direction == Direction::Outgoing
-            || !nobody_s
+            || !has_open_places
             || self.turnover.was_let_go(now, stranger.peer_id)
             || (!is_local(ip) && self.peers.iter().any(|(_, peer)| is_neighbour(peer)))
         {
