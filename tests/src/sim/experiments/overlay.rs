@@ -53,31 +53,57 @@ pub(super) fn tracked(seed: u64, peers: usize, burst: bool, nat: bool) -> Scenar
     scenario
 }
 
+/// How far apart peers may be, and are on the average, at most: a random graph has a mean path of ln N / ln 55.
+struct Distances {
+    diameter: f64,
+    path: Mark,
+}
+
 pub(super) fn run_tracker(setup: &Setup) -> Vec<Row> {
     let peers = setup.size(1_000, 200);
+    let near = Distances { diameter: 3.0, path: Mark::AtMost(2.2, 2.0) };
     let mut rows = Vec::new();
     for (name, burst, nat) in
         [("sequential", false, false), ("burst", true, false), ("sequential, 30 % behind NAT", false, true)]
     {
         let runs = setup.runs(|seed| tracked(seed, peers, burst, nat));
-        let row = |metric: &str, mark, value: &dyn Fn(&Graph) -> f64| {
-            Row::of(format!("{name}: {metric}"), mark, &runs, |run| value(&run.graph))
-        };
-        rows.push(row("parts", Mark::AtMost(1.0, 1.0), &|graph| graph.components().len() as f64));
-        rows.push(row("diameter", Mark::AtMost(3.0, 3.0), &|graph| f64::from(graph.paths().0)));
-        rows.push(row("mean path", Mark::AtMost(2.2, 2.0), &|graph| graph.paths().1));
-        rows.push(row("clustering / (k / N)", Mark::AtMost(2.0, 1.5), &|graph| {
-            graph.clustering() / (graph.mean_degree() / graph.len() as f64)
-        }));
-        rows.push(row("mean degree k", Mark::None, &Graph::mean_degree));
-        rows.push(row("connected after half are gone", Mark::AtLeast(0.999, 1.0), &|graph| {
-            graph.connected_after_loss(0.5, &mut fastrand::Rng::with_seed(1))
-        }));
+        rows.extend(graph_rows(name, &runs, &near));
         if !burst {
-            rows.push(row("degree of the oldest fifth / of the newest", Mark::AtMost(1.5, 1.2), &age_ratio));
+            rows.push(age_row(name, &runs));
         }
     }
+    if !setup.small {
+        let name = "10,000, sequential";
+        let far = Distances { diameter: 4.0, path: Mark::AtMost(2.9, 2.7) };
+        let runs = Setup { seeds: 1, ..*setup }.runs(|seed| tracked(seed, 10_000, false, false));
+        rows.extend(graph_rows(name, &runs, &far));
+        rows.push(age_row(name, &runs));
+    }
     rows
+}
+
+fn graph_rows(name: &str, runs: &[Report], distances: &Distances) -> [Row; 6] {
+    let row = |metric: &str, mark, value: &dyn Fn(&Graph) -> f64| {
+        Row::of(format!("{name}: {metric}"), mark, runs, |run| value(&run.graph))
+    };
+    let diameter = Mark::AtMost(distances.diameter, distances.diameter);
+    [
+        row("parts", Mark::AtMost(1.0, 1.0), &|graph| graph.components().len() as f64),
+        row("diameter", diameter, &|graph| f64::from(graph.paths().0)),
+        row("mean path", distances.path, &|graph| graph.paths().1),
+        row("clustering / (k / N)", Mark::AtMost(2.0, 1.5), &|graph| {
+            graph.clustering() / (graph.mean_degree() / graph.len() as f64)
+        }),
+        row("mean degree k", Mark::None, &Graph::mean_degree),
+        row("connected after half are gone", Mark::AtLeast(0.999, 1.0), &|graph| {
+            graph.connected_after_loss(0.5, &mut fastrand::Rng::with_seed(1))
+        }),
+    ]
+}
+
+fn age_row(name: &str, runs: &[Report]) -> Row {
+    let metric = format!("{name}: degree of the oldest fifth / of the newest");
+    Row::of(metric, Mark::AtMost(1.5, 1.2), runs, |run| age_ratio(&run.graph))
 }
 
 fn age_ratio(graph: &Graph) -> f64 {
