@@ -397,7 +397,7 @@ impl Endpoint {
         }
     }
 
-    /// It has nothing to send for now.
+    /// It has nothing to send at this moment.
     fn settle(&mut self, index: usize) {
         let entry = &mut self.connections[index];
         if entry.connection.is_over() {

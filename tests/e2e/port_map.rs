@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use harness::gateway::{Asked, Gateway, SHIFT, Speaks};
 use harness::http;
 use harness::netns::{Host, Network};
-use harness::process::Signal;
+use harness::process::{Process, Signal};
 use harness::require::require_networks;
 use harness::sandbox::{Sandbox, Tracker, info_hash};
 use harness::tree;
@@ -34,13 +34,22 @@ impl Scene {
         Self { sandbox, home, router, tracker, gateway, _network: network }
     }
 
-    fn seed(&self, more: &[&str]) -> harness::process::Process {
+    fn seed(&self, more: &[&str]) -> Process {
         let torrent =
             self.sandbox.create(self.sandbox.path("data/file.bin"), [self.tracker.url().as_str()], 16 * 1024);
         let seed = self.sandbox.sprat_on(Some(&self.home), "seed").port_mapping().arg(torrent);
         let seed =
             seed.arg("--data").arg(self.sandbox.path("data")).args(["-v", "--port", &PORT.to_string()]);
         seed.args(more).spawn()
+    }
+
+    /// The seeder stops, and has the router forget both of its ports.
+    #[track_caller]
+    fn ends(&self, seed: Process) {
+        seed.signal(Signal::INT);
+        seed.wait_exit(SOON).expect(0);
+        let removed = self.gateway.asked().split_off(2);
+        assert_eq!(sorted(removed), both(|protocol| Asked::Unmap { protocol, port: PORT }));
     }
 
     /// Whether the tracker tells others of the seeder at this port.
@@ -77,10 +86,7 @@ fn by_nat_pmp_the_port_that_the_router_chose_is_announced_and_given_back_at_the_
     wait::until("the router's port at the tracker", LONG, || scene.is_announced(PORT + SHIFT).then_some(()));
     let mapped = both(|protocol| Asked::Map { protocol, internal: PORT });
     assert_eq!(scene.gateway.asked(), mapped);
-    seed.signal(Signal::INT);
-    seed.wait_exit(SOON).expect(0);
-    let removed = scene.gateway.asked().split_off(2);
-    assert_eq!(sorted(removed), both(|protocol| Asked::Unmap { protocol, port: PORT }));
+    scene.ends(seed);
 }
 
 #[test]
@@ -93,10 +99,7 @@ fn by_upnp_the_port_is_mapped_and_given_back_at_the_end() {
     let seed = scene.seed(&["--bind", &address]);
     seed.wait_line("the router lets peers in", LONG);
     assert_eq!(scene.gateway.asked(), both(|protocol| Asked::Map { protocol, internal: PORT }));
-    seed.signal(Signal::INT);
-    seed.wait_exit(SOON).expect(0);
-    let removed = scene.gateway.asked().split_off(2);
-    assert_eq!(sorted(removed), both(|protocol| Asked::Unmap { protocol, port: PORT }));
+    scene.ends(seed);
 }
 
 #[test]
