@@ -65,6 +65,16 @@ enum Membership {
     },
 }
 
+impl Membership {
+    /// Where it is dialled next; `None`: in the torrent's first.
+    fn to_try(self) -> Option<Swarm> {
+        match self {
+            Self::In(swarm) => Some(swarm),
+            Self::Unknown { next } => next,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Candidate {
     source: PeerSource,
@@ -221,10 +231,7 @@ impl Candidates {
         }
         self.half_open += 1;
         self.hearsay_in_a_row = if candidate.source.is_hearsay() { self.hearsay_in_a_row + 1 } else { 0 };
-        let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
-            return Some((addr, None));
-        };
-        Some((addr, Some(swarm)))
+        Some((addr, candidate.swarm.to_try()))
     }
 
     /// Begins a dial to this address at the word of one of our peers, and says in which swarm, as [`Self::next`] does; `None`: it does not.
@@ -242,10 +249,7 @@ impl Candidates {
         // The word has come: no relay is to be asked.
         candidate.punching = Punching::Asked;
         self.half_open += 1;
-        let (Membership::In(swarm) | Membership::Unknown { next: Some(swarm) }) = candidate.swarm else {
-            return Some(None);
-        };
-        Some(Some(swarm))
+        Some(candidate.swarm.to_try())
     }
 
     /// It understands `ut_holepunch`.
