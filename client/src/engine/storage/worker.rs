@@ -25,7 +25,7 @@ const KEEP_FREE: usize = 4;
 /// The run that is worth a write of its own, in bytes: shorter ones cost a spinning disk more in seeks than in writing.
 const GOOD_RUN: usize = 512 * 1024;
 
-/// Fewer pieces than these are not worth waiting for: the CPU's own instructions hash them as fast one by one.
+/// Fewer pieces than these are not worth waiting for where vectors hash them: the CPU's own instructions hash them as fast one by one.
 const MIN_COMPANY: usize = 6;
 
 /// Blocks of a piece that go through the hasher together, so that their leaves are hashed side by side; few enough to stay in the CPU's cache, and
@@ -52,13 +52,14 @@ pub(super) fn run(shared: &Shared) {
 /// How many pieces of a torrent are best hashed together: as many as the CPU takes at a time, as long as they fill no more than half of
 /// the pool while they wait for each other. v2 alone hashes the blocks of one piece together.
 pub(super) fn company(info: &Info, pool: &BufferPool) -> usize {
-    let lanes = match kernel() {
-        Kernel::Avx512 => 16,
-        Kernel::Avx2 => 8,
-        _ => 1,
+    let (least, most) = match kernel() {
+        Kernel::Avx512 => (MIN_COMPANY, 16),
+        Kernel::Avx2 => (MIN_COMPANY, 8),
+        Kernel::ShaNi => (2, 2),
+        Kernel::Portable => (1, 1),
     };
     let room = pool.capacity() / 2 / info.layout().piece_length() as usize;
-    if info.version().has_v1() && room >= MIN_COMPANY { lanes.min(room) } else { 1 }
+    if info.version().has_v1() && room >= least { most.min(room) } else { 1 }
 }
 
 /// Asks for relief if the pool runs low and there is something to push out.
