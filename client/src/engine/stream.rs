@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::utp::UtpStream;
@@ -31,7 +32,10 @@ enum Carrier {
 impl Carrier {
     fn try_read_vectored(&self, parts: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(tcp) => tcp.try_read_vectored(parts),
+            Self::Tcp(tcp) => {
+                let room = parts.iter().map(|part| part.len()).sum();
+                read_all_there_is(tcp, room, || Ok(rustix::io::readv(tcp, parts)?))
+            }
             Self::Utp(utp) => utp.try_read_vectored(parts),
         }
     }
@@ -83,6 +87,24 @@ impl Carrier {
             Self::Utp(_) => None,
         }
     }
+}
+
+/// Calls `read`, which has room for so many bytes. If fewer came, nothing is left: the runtime is told so, as if it had been asked for more,
+/// which would cost a system call.
+fn read_all_there_is(
+    tcp: &TcpStream,
+    room: usize,
+    mut read: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut short = None;
+    let outcome = tcp.try_io(Interest::READABLE, || match read()? {
+        some if some > 0 && some < room => {
+            short = Some(some);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        some => Ok(some),
+    });
+    short.map_or(outcome, Ok)
 }
 
 impl std::fmt::Debug for Stream {

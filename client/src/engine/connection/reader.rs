@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, IoSliceMut};
+use std::ops::ControlFlow;
 
 use bytes::{Buf as _, BytesMut};
 use smallvec::SmallVec;
@@ -30,7 +31,7 @@ pub(super) struct Reader<'a> {
     buffer: BytesMut,
     /// How much the buffer should hold; grows to [`MAX_READ_BUFFER`].
     room: usize,
-    /// How many blocks to make room for: more each time that the last room was filled.
+    /// How many blocks to make room for: as many as came the last time and one more, or twice as many if they all came.
     ahead: usize,
     key: PeerKey,
     link: &'a Link,
@@ -42,8 +43,8 @@ struct Coming {
     payload: Buffer,
     /// So many bytes of it are here.
     filled: usize,
-    /// When they must all be.
-    deadline: Instant,
+    /// When they must all be, once they have been waited for.
+    deadline: Option<Instant>,
 }
 
 impl<'a> Reader<'a> {
@@ -76,8 +77,8 @@ impl<'a> Reader<'a> {
             return self.tell(PeerEvent::Block(block, coming.payload)).await;
         }
         let mut next = Some(coming);
-        while let Some(coming) = next {
-            next = self.read_some(coming).await?;
+        while let ControlFlow::Continue(coming) = self.read_some(next).await? {
+            next = coming;
         }
         Ok(())
     }
@@ -85,20 +86,28 @@ impl<'a> Reader<'a> {
     async fn coming(&self, block: BlockRequest) -> Coming {
         self.link.download.take(block.length).await;
         let payload = self.link.pool.take(block.length).await;
-        // From here on the peer alone is waited for.
-        Coming { block, payload, filled: 0, deadline: Instant::now() + STALLED }
+        Coming { block, payload, filled: 0, deadline: None }
     }
 
-    /// Reads once. Gives the block that is on its way after that; `None` if what comes next is in the buffer.
-    async fn read_some(&mut self, mut coming: Coming) -> Result<Option<Coming>, End> {
-        // Behind each block, that which is being read included, room for a header.
+    /// Reads once, or waits. Takes and gives the block that is on its way; `None` between two of them. Breaks off if what comes next is in
+    /// the buffer, or is to go there.
+    async fn read_some(
+        &mut self,
+        mut coming: Option<Coming>,
+    ) -> Result<ControlFlow<(), Option<Coming>>, End> {
+        // Before and behind each block, room for a header.
         let mut heads = [[0; BLOCK_HEADER_LENGTH]; MAX_AHEAD + 1];
         let mut ahead: SmallVec<[Buffer; MAX_AHEAD]> = SmallVec::new();
         let at_once = if self.link.download.is_limited() { 0 } else { self.ahead };
         ahead.extend(std::iter::from_fn(|| self.link.pool.take_ahead()).take(at_once));
+        if coming.is_none() && ahead.is_empty() {
+            return Ok(ControlFlow::Break(()));
+        }
         let read = {
             let mut parts: SmallVec<[IoSliceMut<'_>; 2 * MAX_AHEAD + 2]> = SmallVec::new();
-            parts.push(IoSliceMut::new(&mut coming.payload.bytes_mut()[coming.filled..]));
+            if let Some(Coming { payload, filled, .. }) = &mut coming {
+                parts.push(IoSliceMut::new(&mut payload.bytes_mut()[*filled..]));
+            }
             let mut heads = heads.iter_mut();
             parts.extend(heads.next().map(|head| IoSliceMut::new(head)));
             for (buffer, head) in ahead.iter_mut().zip(heads) {
@@ -107,42 +116,61 @@ impl<'a> Reader<'a> {
             self.inlet.try_read_vectored(&mut parts)
         };
         let mut left = match read {
-            Ok(0) if coming.filled < coming.payload.len() => return Err(End::Closed),
+            Ok(0) => return Err(End::Closed),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.ahead = 0;
                 drop(ahead);
-                timeout_at(coming.deadline, self.inlet.readable()).await.map_err(|_| End::Unfinished)??;
-                return Ok(Some(coming));
+                self.wait(coming.as_mut()).await?;
+                return Ok(ControlFlow::Continue(coming));
             }
             Err(error) => return Err(error.into()),
         };
         let hoped_for = ahead.len();
         let mut ahead = ahead.into_iter();
         for (index, head) in heads.iter().enumerate() {
-            let here = left.min(coming.payload.len() - coming.filled);
-            (left, coming.filled) = (left - here, coming.filled + here);
-            if coming.filled < coming.payload.len() {
-                return Ok(Some(coming));
+            self.ahead = (index + 1).min(MAX_AHEAD);
+            if let Some(mut block) = coming {
+                let here = left.min(block.payload.len() - block.filled);
+                (left, block.filled) = (left - here, block.filled + here);
+                if block.filled < block.payload.len() {
+                    return Ok(ControlFlow::Continue(Some(block)));
+                }
+                self.tell(PeerEvent::Block(block.block, block.payload)).await?;
             }
-            self.tell(PeerEvent::Block(coming.block, coming.payload)).await?;
             let here = left.min(head.len());
             left -= here;
+            if here == 0 {
+                return Ok(ControlFlow::Continue(None));
+            }
             let follows = FrameDecoder.decode(&head[..here])?;
             match (follows, ahead.next()) {
                 (Some((Frame::Block(block), _)), Some(payload)) if block.length == BLOCK_LENGTH => {
-                    coming = Coming { block, payload, filled: 0, deadline: Instant::now() + STALLED };
+                    coming = Some(Coming { block, payload, filled: 0, deadline: None });
                 }
                 (_, payload) => {
-                    let all_came = index == hoped_for && here == head.len();
-                    self.ahead = if all_came { (2 * hoped_for + 1).min(MAX_AHEAD) } else { index };
+                    if index == hoped_for && here == head.len() {
+                        self.ahead = (2 * hoped_for + 1).min(MAX_AHEAD);
+                    }
                     self.buffer.extend_from_slice(&head[..here]);
                     self.put_back(payload.into_iter().chain(ahead), &heads[index + 1..], left);
-                    return Ok(None);
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         }
         unreachable!("behind the last header there is no buffer")
+    }
+
+    /// For more to come: of a block within its time, between two of them as long as it takes.
+    async fn wait(&mut self, coming: Option<&mut Coming>) -> Result<(), End> {
+        let readable = self.inlet.readable();
+        match coming {
+            None => readable.await?,
+            Some(Coming { deadline, .. }) => {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + STALLED);
+                timeout_at(deadline, readable).await.map_err(|_| End::Unfinished)??;
+            }
+        }
+        Ok(())
     }
 
     /// Into the buffer: bytes that went where blocks were hoped for.
