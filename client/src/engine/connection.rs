@@ -70,12 +70,19 @@ impl Connection {
         Self { outbox, task }
     }
 
+    /// It leaves with the next [`Self::flush`].
     pub(super) fn send(&self, message: &Message) -> Result<(), Overflow> {
         self.outbox.push(message)
     }
 
+    /// The same.
     pub(super) fn send_block(&self, block: BlockRequest) -> Result<(), Overflow> {
         self.outbox.push_block(block)
+    }
+
+    /// What was to be sent may leave.
+    pub(super) fn flush(&self) {
+        self.outbox.flush();
     }
 
     /// Whether the block had not left yet; it will not now.

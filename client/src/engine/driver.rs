@@ -72,6 +72,8 @@ pub(super) struct Driver {
     /// What every connection gets; holds the data once it is open.
     link: Link,
     connections: HashMap<PeerKey, Connection>,
+    /// Those that something was put into, and that have not heard of it.
+    unflushed: Vec<PeerKey>,
     /// Connections by a name that may be the torrent's v2 name: its info will tell.
     unproven: HashMap<PeerKey, InfoHash>,
     /// Connections by the v1 name, made when the v2 name was not known, of peers that speak v2.
@@ -201,6 +203,7 @@ impl Driver {
             place,
             link,
             connections: HashMap::new(),
+            unflushed: Vec::new(),
             unproven: HashMap::new(),
             upgradable: HashSet::new(),
             names_open,
@@ -224,12 +227,14 @@ impl Driver {
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut abandoned = false;
         self.act();
+        self.flush();
         while !self.is_over() {
             let wake = self.wake();
             tokio::select! {
                 _ = inputs.peer_events.recv_many(&mut batch, PEER_BATCH) => {
+                    let now = self.now();
                     for (key, event) in batch.drain(..) {
-                        self.handle_peer(key, event);
+                        self.handle_peer(now, key, event);
                         self.act();
                     }
                 }
@@ -248,6 +253,7 @@ impl Driver {
                 _ = publish.tick() => self.publish(),
             }
             self.act();
+            self.flush();
         }
         self.publish();
         self.end().await;
@@ -322,11 +328,10 @@ impl Driver {
 
     // -- what happens
 
-    fn handle_peer(&mut self, key: PeerKey, event: PeerEvent) {
+    fn handle_peer(&mut self, now: Time, key: PeerKey, event: PeerEvent) {
         if !self.connections.contains_key(&key) {
             return; // It was on its way when we disconnected.
         }
-        let now = self.now();
         match event {
             PeerEvent::Message(message) => self.torrent.handle_message(now, key, message),
             PeerEvent::Block(block, payload) => {
@@ -533,9 +538,24 @@ impl Driver {
     }
 
     fn send(&mut self, key: PeerKey, put: impl FnOnce(&Connection) -> Result<(), Overflow>) {
-        if let Some(Err(overflow)) = self.connections.get(&key).map(put) {
-            tracing::debug!(?key, "we disconnect: {overflow}");
-            self.lose(key);
+        match self.connections.get(&key).map(put) {
+            Some(Ok(())) if self.unflushed.last() != Some(&key) => self.unflushed.push(key),
+            Some(Ok(())) | None => {}
+            Some(Err(overflow)) => {
+                tracing::debug!(?key, "we disconnect: {overflow}");
+                self.lose(key);
+            }
+        }
+    }
+
+    /// Wakes each connection once for all that was put into it: it leaves together, by few system calls.
+    fn flush(&mut self) {
+        self.unflushed.sort_unstable();
+        self.unflushed.dedup();
+        for key in self.unflushed.drain(..) {
+            if let Some(connection) = self.connections.get(&key) {
+                connection.flush();
+            }
         }
     }
 

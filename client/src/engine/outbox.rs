@@ -22,7 +22,8 @@ const MAX_BLOCKS: usize = 4096;
 #[error("the peer does not read what it is sent")]
 pub(super) struct Overflow;
 
-/// See the module. One filler, one emptier.
+/// See the module. One filler, one emptier. The filler says when it has put in what there was ([`Outbox::flush`]): the emptier, woken once
+/// for all of it, sends it together.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -43,7 +44,6 @@ impl Outbox {
             return Err(Overflow);
         }
         message.encode(&mut queue.messages);
-        self.filled.notify_one();
         Ok(())
     }
 
@@ -53,8 +53,12 @@ impl Outbox {
             return Err(Overflow);
         }
         queue.blocks.push_back(block);
-        self.filled.notify_one();
         Ok(())
+    }
+
+    /// What was put in may leave.
+    pub(super) fn flush(&self) {
+        self.filled.notify_one();
     }
 
     /// Takes a block back; `false` if it is not here any more.
@@ -65,7 +69,7 @@ impl Outbox {
         true
     }
 
-    /// Waits until something was put in since the last call. May also return early.
+    /// Waits until something was put in and flushed since the last call. May also return early.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }

@@ -330,10 +330,10 @@ impl Storage {
         self.inner.shared.serve(part, out)
     }
 
-    /// Where the kernel can send a part of a piece from, without a copy and without waiting for a disk; `None` if it has to be read
-    /// ([`Self::read_blocking`]). Never blocks.
-    pub fn direct(&self, part: BlockRequest) -> Option<Direct> {
-        self.inner.shared.direct(part)
+    /// Where the kernel can send parts of a piece from, without a copy and without waiting for a disk: the first of these and those behind
+    /// it, as long as each follows the one before. `None` if the first has to be read ([`Self::read_blocking`]). Never blocks.
+    pub fn direct(&self, parts: &[BlockRequest]) -> Option<Direct> {
+        self.inner.shared.direct(parts)
     }
 
     /// The torrent is to stop: a full disk is not waited for any more.

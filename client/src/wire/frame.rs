@@ -220,7 +220,7 @@ fn described(id: Option<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::message::encode_block_header;
+    use crate::wire::message::block_header;
 
     fn decode(bytes: &[u8]) -> Result<Option<(Frame, usize)>, FrameError> {
         FrameDecoder.decode(bytes)
@@ -319,7 +319,7 @@ mod tests {
     fn p17_a_block_is_known_by_its_13_bytes_of_header() {
         let block = BlockRequest { index: 3, begin: 0x8000, length: 0x4000 };
         let mut bytes = Vec::new();
-        encode_block_header(block, &mut bytes);
+        bytes.extend_from_slice(&block_header(block));
         assert_eq!(bytes.len(), 13);
         for come in 0..13 {
             assert_eq!(decode(&bytes[..come]), Ok(None), "{come}");

@@ -135,15 +135,15 @@ impl Message {
     }
 }
 
-/// Appends what goes before the bytes of a block in a `piece` message (7): 13 bytes. The caller sends `block.length` bytes after
-/// them, straight from where they lie. `block` is at most [`super::frame::MAX_BLOCK_LENGTH`] long.
-pub fn encode_block_header(block: BlockRequest, out: &mut Vec<u8>) {
+/// What goes before the bytes of a block in a `piece` message (7). The caller sends `block.length` bytes after it, straight from where they
+/// lie. `block` is at most [`super::frame::MAX_BLOCK_LENGTH`] long.
+pub fn block_header(block: BlockRequest) -> [u8; BLOCK_HEADER_LENGTH] {
     let mut header = [0; BLOCK_HEADER_LENGTH];
     header[..4].copy_from_slice(&(9 + block.length).to_be_bytes());
     header[4] = id::PIECE;
     header[5..9].copy_from_slice(&block.index.to_be_bytes());
     header[9..].copy_from_slice(&block.begin.to_be_bytes());
-    out.extend_from_slice(&header);
+    header
 }
 
 /// Bytes of a `piece` message before the block: the length prefix, the number, piece and begin.
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_block_header_counts_the_bytes_that_the_caller_sends_after_it() {
         let mut out = Vec::new();
-        encode_block_header(BlockRequest { index: 1, begin: 0x4000, length: 0x4000 }, &mut out);
+        out.extend_from_slice(&block_header(BlockRequest { index: 1, begin: 0x4000, length: 0x4000 }));
         assert_eq!(out, b"\0\0\x40\x09\x07\0\0\0\x01\0\0\x40\0");
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use client::wire::frame::MAX_FRAME_LENGTH;
-use client::wire::message::encode_block_header;
+use client::wire::message::block_header;
 use client::wire::{BlockRequest, Frame, FrameDecoder, HashRequest, Message};
 use torrent_format::BLOCK_LENGTH;
 use torrent_format::merkle::{Hash, HashRange, MAX_HASHES, PieceLayer, Tree, WrongHashes, root};
@@ -103,7 +103,7 @@ fn check_encoding(message: &Message, bytes: &[u8]) {
 fn check_block(block: BlockRequest, bytes: &[u8]) {
     assert!(block.length <= BLOCK_LENGTH);
     let mut encoded = Vec::new();
-    encode_block_header(block, &mut encoded);
+    encoded.extend_from_slice(&block_header(block));
     assert_eq!(encoded, bytes);
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::stream::Stream;
 use crate::torrent::{Ablation, Config, Connected, Direction, Start, Stay, Time, Torrent};
 use crate::wire::Capabilities;
-use crate::wire::message::encode_block_header;
+use crate::wire::message::block_header;
 
 /// A connection, the other end of its socket, and its news.
 struct Rig {
@@ -81,7 +81,7 @@ fn block(length: u32) -> (BlockRequest, Vec<u8>) {
     let block = BlockRequest { index: 3, begin: 16_384, length };
     let payload: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
     let mut bytes = Vec::new();
-    encode_block_header(block, &mut bytes);
+    bytes.extend_from_slice(&block_header(block));
     bytes.extend_from_slice(&payload);
     (block, bytes)
 }
@@ -180,6 +180,7 @@ async fn messages_leave_in_order_until_the_driver_lets_go() {
         rig.connection.send(message).unwrap();
         message.encode(&mut expected);
     }
+    rig.connection.flush();
     let mut got = vec![0; expected.len()];
     rig.theirs.read_exact(&mut got).await.unwrap();
     assert!(got == expected);
@@ -204,6 +205,7 @@ async fn a_peer_that_takes_nothing_is_left() {
         if rig.connection.send(&long).is_err() {
             break;
         }
+        rig.connection.flush();
         tokio::task::yield_now().await;
     }
     assert!(matches!(rig.next().await, PeerEvent::Closed));
@@ -219,7 +221,7 @@ async fn blocks_that_come_in_a_stream_come_as_they_were_sent_whatever_is_between
             let length = if random.u32(..10) == 0 { random.u32(..16_384) } else { 16_384 };
             let request = BlockRequest { index, begin: 16_384, length };
             let payload: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length as usize).collect();
-            encode_block_header(request, &mut bytes);
+            bytes.extend_from_slice(&block_header(request));
             bytes.extend_from_slice(&payload);
             expected.push(format!("{request:?} {:x}", crc32fast::hash(&payload)));
             if random.u32(..8) == 0 {

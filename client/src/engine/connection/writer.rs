@@ -19,7 +19,7 @@ use crate::engine::storage::{Direct, SendError, Storage};
 use crate::engine::stream::Outlet;
 use crate::torrent::PeerKey;
 use crate::wire::BlockRequest;
-use crate::wire::message::{BLOCK_HEADER_LENGTH, encode_block_header};
+use crate::wire::message::block_header;
 
 /// Bytes that are taken on for one peer at a time: enough to be worth a hop to another thread, if they have to be read.
 const MAX_BATCH: u32 = 128 * 1024;
@@ -133,11 +133,9 @@ impl<'a> Writer<'a> {
         self.send_messages().await?;
         let mut direct = 0;
         while let Some(tcp) = self.outlet.plain()
-            && let Some(&block) = blocks.get(direct)
-            && let Some(source) = storage.direct(block)
+            && let Some(source) = storage.direct(&blocks[direct..])
         {
-            self.send_direct(tcp, storage, block, &source).await?;
-            direct += 1;
+            direct += self.send_direct(tcp, storage, &blocks[direct..][..source.blocks()], &source).await?;
         }
         blocks.drain(..direct);
         self.copies = !blocks.is_empty();
@@ -153,40 +151,44 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The kernel sends it from its file.
+    /// The kernel sends them from their file. Returns how many have left: all, unless it can't go on.
     async fn send_direct(
         &mut self,
         tcp: &TcpStream,
         storage: &Storage,
-        block: BlockRequest,
+        blocks: &[BlockRequest],
         source: &Direct,
-    ) -> Result<(), End> {
-        let mut header = Vec::with_capacity(BLOCK_HEADER_LENGTH);
-        encode_block_header(block, &mut header);
-        let deadline = deadline(block.length.into());
-        let mut rest = &header[..];
-        while !rest.is_empty() {
-            let some = self.when_writable(deadline, |_| source.send_header(tcp, rest)).await?;
-            rest = &rest[some..];
-        }
-        let mut sent = 0;
-        while sent < block.length {
-            let mut unreadable = false;
-            let send = |_: &mut Outlet<'_>| match source.send(tcp, sent) {
-                Err(SendError::Source) => {
-                    unreadable = true;
-                    Ok(1)
-                }
-                Err(SendError::Socket(error)) => Err(error),
-                Ok(some) => Ok(some),
-            };
-            let some = self.when_writable(deadline, send).await?;
-            if unreadable {
-                return self.send_rest(storage, block, sent).await;
+    ) -> Result<usize, End> {
+        let deadline = deadline(blocks.iter().map(|block| u64::from(block.length)).sum());
+        let mut at = 0;
+        for (before, &block) in blocks.iter().enumerate() {
+            let header = block_header(block);
+            let mut rest = &header[..];
+            while !rest.is_empty() {
+                let some = self.when_writable(deadline, |_| source.send_header(tcp, rest)).await?;
+                rest = &rest[some..];
             }
-            sent += some as u32;
+            let (start, end) = (at, at + block.length);
+            while at < end {
+                let mut unreadable = false;
+                let send = |_: &mut Outlet<'_>| match source.send(tcp, at..end) {
+                    Err(SendError::Source) => {
+                        unreadable = true;
+                        Ok(1)
+                    }
+                    Err(SendError::Socket(error)) => Err(error),
+                    Ok(some) => Ok(some),
+                };
+                let some = self.when_writable(deadline, send).await?;
+                if unreadable {
+                    self.send_rest(storage, block, at - start).await?;
+                    return Ok(before + 1);
+                }
+                at += some as u32;
+            }
+            self.tell(PeerEvent::BlockSent(block)).await?;
         }
-        self.tell(PeerEvent::BlockSent(block)).await
+        Ok(blocks.len())
     }
 
     /// The kernel could not go on with a block whose header has left: the file can't be sent from, or it was cut short just now.
@@ -201,15 +203,12 @@ impl<'a> Writer<'a> {
     async fn send_copies(&mut self, storage: &Storage, blocks: Vec<BlockRequest>) -> Result<(), End> {
         let blocks = self.read_blocks(storage.clone(), blocks).await?;
         let messages = self.outbox.take_messages();
-        let mut headers = Vec::with_capacity(blocks.len() * BLOCK_HEADER_LENGTH);
-        for (block, _) in &blocks {
-            encode_block_header(*block, &mut headers);
-        }
+        let headers: Vec<_> = blocks.iter().map(|(block, _)| block_header(*block)).collect();
         let mut parts = Vec::with_capacity(1 + 2 * blocks.len());
         parts.push(IoSlice::new(&messages));
         let mut ends = VecDeque::with_capacity(blocks.len());
         let mut end = messages.len();
-        for (header, (block, payload)) in headers.chunks(BLOCK_HEADER_LENGTH).zip(&blocks) {
+        for (header, (block, payload)) in headers.iter().zip(&blocks) {
             parts.extend([IoSlice::new(header), IoSlice::new(payload)]);
             end += header.len() + payload.len();
             ends.push_back((end, *block));

@@ -1,24 +1,29 @@
-//! Sending without a copy: [`Direct`] says where a block lies, for the kernel to send it from there.
+//! Sending without a copy: [`Direct`] says where blocks lie, for the kernel to send them from there.
 //!
 //! Only what the kernel has in memory is sent so: a network thread must not wait for a disk. Anything else is read first, off the
 //! network threads, and most of what comes after it is in memory then, since the kernel reads ahead.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::shared::Shared;
 use crate::wire::BlockRequest;
 
-/// A block in its file, in memory a moment ago.
+/// Blocks that lie one behind the other in a file, in memory a moment ago. What has to be looked up and asked of the kernel for a block
+/// is the same for its neighbours: the more there are, the less each costs.
 #[derive(Debug)]
 pub struct Direct {
     file: Arc<File>,
+    /// Of the first.
     offset: u64,
-    length: u32,
+    /// How many there are.
+    blocks: usize,
 }
 
 /// Why a part of a block did not leave.
@@ -34,22 +39,44 @@ pub enum SendError {
 
 impl Shared {
     /// See [`super::Storage::direct`].
-    pub(super) fn direct(&self, part: BlockRequest) -> Option<Direct> {
-        let BlockRequest { index, begin, length } = part;
+    pub(super) fn direct(&self, parts: &[BlockRequest]) -> Option<Direct> {
+        let &BlockRequest { index, begin, length } = parts.first()?;
         let layout = self.info.layout();
         let piece = layout.check_request(index, begin, length)?;
-        // Padding, or a part of another file: it has to be put together.
-        let one_file = |span: &torrent_format::FileSpan| span.length == u64::from(length);
-        if length == 0 || begin + length > layout.piece_size(piece) || !self.has(piece) {
+        let size = layout.piece_size(piece);
+        let mut end = begin;
+        let neighbours = parts.iter().map_while(|part| {
+            let follows = part.index == index && part.begin == end && part.length > 0;
+            end = end.checked_add(part.length).filter(|&end| follows && end <= size)?;
+            Some(end)
+        });
+        let ends: SmallVec<[u32; 32]> = neighbours.collect();
+        if !self.has(piece) {
             return None;
         }
-        let span = self.spans(piece, begin..begin + length).next().filter(one_file)?;
-        if self.files.place(span.file) == super::files::Place::Pad {
+        let span = self.spans(piece, begin..*ends.last()?).next()?;
+        // Padding, or a part of another file: it has to be put together.
+        let here = ends.iter().take_while(|&&end| u64::from(end - begin) <= span.length).count();
+        if here == 0 || self.files.place(span.file) == super::files::Place::Pad {
             return None;
         }
         let (open, offset) = self.files.unchanged(span)?;
-        let in_memory = open.on_memory || is_in_memory(&open.file, offset, length);
-        in_memory.then_some(Direct { file: open.file, offset, length })
+        let at_hand = |end: u32| is_in_memory(&open.file, offset + u64::from(end - begin) - 1);
+        let blocks = if open.on_memory {
+            here
+        } else if is_in_memory(&open.file, offset) {
+            ends[..here].iter().take_while(|&&end| at_hand(end)).count()
+        } else {
+            0
+        };
+        (blocks > 0).then_some(Direct { file: open.file, offset, blocks })
+    }
+}
+
+impl Direct {
+    /// How many of the blocks that were asked for, from the first on; at least one.
+    pub fn blocks(&self) -> usize {
+        self.blocks
     }
 }
 
@@ -65,14 +92,14 @@ impl Direct {
         stream.try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, header, flags)?))
     }
 
-    /// Sends some of the block from its byte `from` on.
+    /// Sends some of these bytes, counted from the beginning of the first block.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub fn send(&self, stream: &TcpStream, from: u32) -> Result<usize, SendError> {
+    pub fn send(&self, stream: &TcpStream, bytes: Range<u32>) -> Result<usize, SendError> {
         use rustix::io::Errno;
-        let mut offset = self.offset + u64::from(from);
-        let length = (self.length - from) as usize;
+        let mut offset = self.offset + u64::from(bytes.start);
+        let length = bytes.len();
         let sent = stream.try_io(Interest::WRITABLE, || {
             Ok(rustix::fs::sendfile(stream, &*self.file, Some(&mut offset), length)?)
         });
@@ -103,21 +130,17 @@ impl Direct {
     ///
     /// # Errors
     /// Always.
-    pub fn send(&self, _stream: &TcpStream, _from: u32) -> Result<usize, SendError> {
+    pub fn send(&self, _stream: &TcpStream, _bytes: Range<u32>) -> Result<usize, SendError> {
         Err(SendError::Source)
     }
 }
 
-/// Whether the first and the last of these bytes can be had without waiting. Those in between, mostly: the kernel reads ahead in runs
-/// that are longer than a block.
+/// Whether this byte can be had without waiting. If it is a block's last, so can the others, mostly: the kernel reads ahead in runs that
+/// are longer than a block.
 #[cfg(target_os = "linux")]
-fn is_in_memory(file: &File, offset: u64, length: u32) -> bool {
+fn is_in_memory(file: &File, offset: u64) -> bool {
     use rustix::io::{ReadWriteFlags, preadv2};
-    let at_hand = |offset| {
-        let mut byte = [0];
-        preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) == Ok(1)
-    };
-    at_hand(offset) && at_hand(offset + u64::from(length) - 1)
+    preadv2(file, &mut [io::IoSliceMut::new(&mut [0])], offset, ReadWriteFlags::NOWAIT) == Ok(1)
 }
 
 /// Whether the file is on a file system that has everything in memory.
@@ -136,6 +159,6 @@ pub(super) fn is_on_memory(_file: &File) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_in_memory(_file: &File, _offset: u64, _length: u32) -> bool {
+fn is_in_memory(_file: &File, _offset: u64) -> bool {
     false
 }

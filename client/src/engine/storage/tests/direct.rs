@@ -38,7 +38,7 @@ async fn send(source: &Direct, stream: &TcpStream) -> Result<(), SendError> {
     let mut sent = 0;
     while sent < 16 * K as u32 {
         stream.writable().await.unwrap();
-        match source.send(stream, sent) {
+        match source.send(stream, sent..16 * K as u32) {
             Ok(some) => sent += some as u32,
             Err(SendError::Socket(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -54,7 +54,7 @@ async fn a_block_leaves_its_file_as_it_is() {
     let (ours, mut theirs) = sockets().await;
     for index in [5, 0, 7] {
         warm(&opened, block(index));
-        let source = opened.storage.direct(block(index)).expect("it was read just now");
+        let source = opened.storage.direct(&[block(index)]).expect("it was read just now");
         send(&source, &ours).await.unwrap();
         let mut got = vec![0; 4 + 16 * K];
         patiently(theirs.read_exact(&mut got)).await.unwrap();
@@ -70,13 +70,13 @@ async fn what_has_to_be_put_together_looked_at_or_is_not_there_is_not_sent_so() 
     for index in 0..8 {
         warm(&opened, block(index));
     }
-    let sent = |index| opened.storage.direct(block(index)).is_some();
+    let sent = |index| opened.storage.direct(&[block(index)]).is_some();
     assert_eq!(
         (0..9).map(sent).collect::<Vec<_>>(),
         [true, true, true, false, true, true, true, true, false]
     );
     let beyond = BlockRequest { begin: 16 * K as u32 - 1, ..block(0) };
-    assert!(opened.storage.direct(beyond).is_none());
+    assert!(opened.storage.direct(&[beyond]).is_none());
     // Touched: it must be hashed anew before it may leave.
     std::fs::File::options()
         .write(true)
@@ -93,19 +93,51 @@ async fn a_file_that_is_cut_short_on_the_way_is_the_files_fault() {
     let opened = open(case.seed()).unwrap();
     let (ours, _theirs) = sockets().await;
     warm(&opened, block(7));
-    let source = opened.storage.direct(block(7)).unwrap();
+    let source = opened.storage.direct(&[block(7)]).unwrap();
     std::fs::File::options().write(true).open(case.path(1)).unwrap().set_len(10).unwrap();
     assert!(matches!(send(&source, &ours).await, Err(SendError::Source)));
     assert!(opened.storage.read_blocking(block(7), &mut Vec::new()).is_err(), "and it is known");
-    assert!(opened.storage.direct(block(7)).is_none());
+    assert!(opened.storage.direct(&[block(7)]).is_none());
 }
 
 #[tokio::test]
 async fn a_download_sends_what_it_has_and_nothing_else() {
     let case = Case::new(16 * K, &[("a", 56 * K), ("b", 72 * K)]);
     let mut opened = open(case.options()).unwrap();
-    assert!(opened.storage.direct(block(1)).is_none());
+    assert!(opened.storage.direct(&[block(1)]).is_none());
     opened.feed(&case, &[1]).await;
     warm(&opened, block(1));
-    assert!(opened.storage.direct(block(1)).is_some() && opened.storage.direct(block(2)).is_none());
+    assert!(opened.storage.direct(&[block(1)]).is_some() && opened.storage.direct(&[block(2)]).is_none());
+}
+
+#[tokio::test]
+async fn neighbours_leave_together_as_far_as_one_file_has_them() {
+    // The second piece is of both files, whose border cuts its third block.
+    let case = Case::new(64 * K, &[("a", 104 * K), ("b", 72 * K)]);
+    case.place_all();
+    let opened = open(case.seed()).unwrap();
+    let block = |index, number| BlockRequest { index, begin: number * 16 * K as u32, length: 16 * K as u32 };
+    for index in 0..2 {
+        (0..4).for_each(|number| warm(&opened, block(index, number)));
+    }
+    let together = |parts: &[(u32, u32)]| {
+        let parts: Vec<_> = parts.iter().map(|&(index, number)| block(index, number)).collect();
+        opened.storage.direct(&parts).map(|source| source.blocks())
+    };
+    assert_eq!(together(&[(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]), Some(4), "a piece at a time");
+    assert_eq!(together(&[(0, 0), (0, 2)]), Some(1), "not what is apart");
+    assert_eq!(together(&[(0, 2), (0, 1)]), Some(1), "nor the other way round");
+    assert_eq!(together(&[(1, 1), (1, 2), (1, 3)]), Some(1), "the next is of two files");
+    assert_eq!(together(&[(1, 2), (1, 3)]), None);
+    assert_eq!(together(&[(1, 3)]), Some(1));
+    assert_eq!(together(&[]), None);
+
+    let (ours, mut theirs) = sockets().await;
+    let source = opened.storage.direct(&[block(0, 1), block(0, 2)]).unwrap();
+    ours.writable().await.unwrap();
+    let some = source.send(&ours, 16 * K as u32 - 10..16 * K as u32 + 10).unwrap();
+    let mut got = vec![0; some];
+    patiently(theirs.read_exact(&mut got)).await.unwrap();
+    let border = 32 * K;
+    assert!(got == case.bytes(case.piece(0))[border - 10..][..some]);
 }
