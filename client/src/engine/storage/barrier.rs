@@ -98,7 +98,7 @@ impl Shared {
             ledger.take_whole()
         };
         for file in whole {
-            finished.push((file, self.finish(file)?));
+            finished.push((file, self.files.finish(file, self.replace[file])?));
         }
         self.sync_directories(finished.iter().map(|&(file, _)| file))?;
         let mut records = self.records.lock().unwrap();
@@ -179,23 +179,6 @@ impl Shared {
             return holders.into_iter().filter(|&file| file == self.files.spill()).try_for_each(one_by_one);
         }
         holders.into_iter().try_for_each(one_by_one)
-    }
-
-    /// Gives a whole file its length and its name.
-    fn finish(&self, file: usize) -> Result<Stamp, StorageError> {
-        let part = || self.files.path(file, Place::Part);
-        if self.files.place(file) == Place::Part {
-            let (open, _) = self.files.handle(file)?;
-            let length = self.files.length(file);
-            let found = Stamp::of(&open).map_err(failure("can't read", part()))?;
-            if found.size != length {
-                // Data that was here before us may have been longer.
-                open.set_len(length)
-                    .and_then(|()| open.sync_all())
-                    .map_err(failure("can't write", part()))?;
-            }
-        }
-        self.files.finish(file, self.replace[file])
     }
 
     /// Records how every file that we wrote to looks now.

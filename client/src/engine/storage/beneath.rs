@@ -1,7 +1,8 @@
-//! Files below one directory and nowhere else: [`Beneath`] walks every path step by step from an open directory and follows no
-//! symbolic link, so that a link planted on the way, even while we run, leads nowhere.
+//! Files below one directory and nowhere else: [`Beneath`] walks every path from an open directory and follows no symbolic link, so that
+//! a link planted on the way, even while we run, leads nowhere. The kernel does so in one call where it knows how (openat2), else it is
+//! done step by step.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -47,7 +48,12 @@ impl Stamp {
 
 impl Seen {
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
+        Ok(Self::from(&file.metadata()?))
+    }
+}
+
+impl From<&Metadata> for Seen {
+    fn from(meta: &Metadata) -> Self {
         let born = meta.created().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let born = born.map_or((0, 0), |since| (since.as_secs() as i64, i64::from(since.subsec_nanos())));
         let stamp = Stamp {
@@ -56,7 +62,7 @@ impl Seen {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         };
-        Ok(Self { stamp, allocated: meta.blocks().saturating_mul(512), device: meta.dev() })
+        Self { stamp, allocated: meta.blocks().saturating_mul(512), device: meta.dev() }
     }
 }
 
@@ -108,40 +114,71 @@ impl Beneath {
     }
 
     pub(super) fn file(&self, path: &Path, how: Open) -> io::Result<File> {
-        let (parent, name) = self.parent(path, how == Open::Create)?;
         // Without NONBLOCK, opening a FIFO that somebody put there would wait for its other end.
         let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let flags = flags
-            | match how {
-                Open::Read => OFlags::RDONLY,
-                Open::Write => OFlags::RDWR,
-                Open::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
-            };
-        let file = File::from(
-            rustix::fs::openat(parent.fd(), name, flags, Mode::from_raw_mode(0o666))
-                .map_err(|error| explain(error, parent.fd(), name))?,
-        );
+        let (flags, mode) = match how {
+            Open::Read => (flags | OFlags::RDONLY, Mode::empty()),
+            Open::Write => (flags | OFlags::RDWR, Mode::empty()),
+            Open::Create => {
+                (flags | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o666))
+            }
+        };
+        let file = match self.open_below(path, flags, mode) {
+            Err(error) if how == Open::Create && error.kind() == io::ErrorKind::NotFound => {
+                drop(self.walk(path.parent().unwrap_or(Path::new("")), true)?);
+                self.open_below(path, flags, mode)?
+            }
+            opened => opened?,
+        };
+        let file = File::from(file);
         if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
     }
 
-    /// What is there; `None` if nothing is.
+    /// What is there, and can be read; `None` if nothing is.
     ///
     /// # Errors
     /// Also if something other than a regular file is there.
     pub(super) fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
-        let (parent, name) = match self.parent(path, false) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
         // Before it is opened: opening a device may do things.
-        match rustix::fs::statat(parent.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
-            Ok(_) => return Err(not_regular()),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        match self.glance(path)? {
+            None => Ok(None),
+            Some(_) => Ok(Some(Seen::of(&self.file(path, Open::Read)?)?)),
         }
-        Ok(Some(Seen::of(&self.file(path, Open::Read)?)?))
+    }
+
+    /// What is there, whether it can be read or not; `None` if nothing is.
+    ///
+    /// # Errors
+    /// Also if something other than a regular file is there.
+    pub(super) fn glance(&self, path: &Path) -> io::Result<Option<Seen>> {
+        let missing = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(error),
+        };
+        #[cfg(target_os = "linux")]
+        {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = match self.open_below(path, flags, Mode::empty()) {
+                Ok(found) => File::from(found),
+                Err(error) => return missing(error),
+            };
+            let meta = file.metadata()?;
+            if meta.is_file() { Ok(Some(Seen::from(&meta))) } else { Err(not_regular()) }
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let (parent, name) = match self.parent(path, false) {
+                Ok(found) => found,
+                Err(error) => return missing(error),
+            };
+            match rustix::fs::statat(parent.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                    Seen::of(&self.file(path, Open::Read)?).map(Some)
+                }
+                Ok(_) => Err(not_regular()),
+                Err(error) => missing(error.into()),
+            }
+        }
     }
 
     /// Renames within one directory. Unless `replace`, it is an error if the new name is taken.
@@ -170,16 +207,58 @@ impl Beneath {
         Ok(rustix::fs::fsync(within.fd())?)
     }
 
+    /// Opens what is there. Where the system can be told to follow no link, by one call.
+    fn open_below(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        match self.open_at_once(path, flags, mode)? {
+            Some(opened) => Ok(opened),
+            None => {
+                let (parent, name) = self.parent(path, false)?;
+                rustix::fs::openat(parent.fd(), name, flags, mode)
+                    .map_err(|error| explain(error, parent.fd(), name))
+            }
+        }
+    }
+
+    /// `None`: it has to be tried step by step, if only to say what stands in the way.
+    #[cfg(target_os = "linux")]
+    fn open_at_once(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<Option<OwnedFd>> {
+        use rustix::fs::ResolveFlags;
+        use rustix::io::Errno;
+        if path.components().any(|component| !matches!(component, Component::Normal(_))) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&self.directory, path, flags, mode, resolve) {
+            Ok(opened) => Ok(Some(opened)),
+            // A kernel before 5.6, or a sandbox that does not know the call; something on the way that is no directory.
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_at_once(&self, _path: &Path, _flags: OFlags, _mode: Mode) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
     fn parent<'a>(&self, path: &'a Path, create: bool) -> io::Result<(Step<'_>, &'a std::ffi::OsStr)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         Ok((self.walk(path.parent().unwrap_or(Path::new("")), create)?, name))
     }
 
     fn walk(&self, path: &Path, create: bool) -> io::Result<Step<'_>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = Step::Root(&self.directory);
+        if path == Path::new("") {
+            return Ok(at);
+        }
+        if !create && let Some(opened) = self.open_at_once(path, flags, Mode::empty())? {
+            return Ok(Step::Below(opened));
+        }
         for component in path.components() {
             let Component::Normal(name) = component else { return Err(io::ErrorKind::InvalidInput.into()) };
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut next = rustix::fs::openat(at.fd(), name, flags, Mode::empty());
             if create && matches!(next, Err(rustix::io::Errno::NOENT)) {
                 match rustix::fs::mkdirat(at.fd(), name, Mode::from_raw_mode(0o777)) {
@@ -281,6 +360,24 @@ mod tests {
         let said = beneath.file(Path::new("d/f"), Open::Read).unwrap_err().to_string();
         assert_eq!(said, "\"d\" is a symbolic link, which is not followed");
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_glance_needs_no_leave_to_read_and_sees_what_a_look_sees() {
+        let (dir, beneath) = beneath();
+        beneath.file(Path::new("a/b"), Open::Create).unwrap().set_len(5).unwrap();
+        let path = Path::new("a/b");
+        let (glance, look) = (beneath.glance(path).unwrap().unwrap(), beneath.look(path).unwrap().unwrap());
+        assert_eq!((glance.stamp, glance.device, glance.stamp.size), (look.stamp, look.device, 5));
+        for absent in ["a/c", "c/b"] {
+            assert!(beneath.glance(Path::new(absent)).unwrap().is_none());
+        }
+        symlink("b", dir.path().join("a/link")).unwrap();
+        symlink("a", dir.path().join("d")).unwrap();
+        for linked in ["a/link", "d/b", "a/b/c"] {
+            beneath.glance(Path::new(linked)).unwrap_err();
+        }
     }
 
     #[test]

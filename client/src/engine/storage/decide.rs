@@ -206,7 +206,7 @@ impl Opening<'_> {
                 // As it looked before it was hashed: whoever changed it since will be noticed.
                 (Place::Own, Some(found)) => known(found.seen.stamp),
                 (Place::Part, _) => {
-                    let found = self.files.root().look(self.files.relative(file, Place::Part));
+                    let found = self.files.root().glance(self.files.relative(file, Place::Part));
                     let found = found.map_err(failure("can't read", self.files.path(file, Place::Part)))?;
                     found.and_then(|seen| known(seen.stamp))
                 }

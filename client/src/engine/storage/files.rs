@@ -115,27 +115,32 @@ impl Files {
         self.open.lock().unwrap().forget(file);
     }
 
-    /// A file is whole: it gets its name, if it hasn't got it, and is not written to from here on.
+    /// A file is whole: it gets its length and its name, if it hasn't got them, and is not written to from here on.
     ///
     /// # Errors
     /// [`StorageError::Exists`] if the name is taken, unless `replace`.
     pub(super) fn finish(&self, file: usize, replace: bool) -> Result<Stamp, StorageError> {
         let state = self.lock(file);
         let own = self.path(file, Place::Own);
+        let Entry { own: to, part: from, length, .. } = &self.entries[file];
         if state.place == Place::Part {
-            let Entry { own: to, part: from, .. } = &self.entries[file];
-            let part = self.path(file, Place::Part);
-            let found = self.root.look(from).map_err(failure("can't read", part.clone()))?;
+            let part = || self.path(file, Place::Part);
+            let found = self.root.glance(from).map_err(|error| failure("can't read", part())(error))?;
             if found.map(|seen| seen.stamp.identity) != state.identity {
-                return Err(mismatch("replaced by another file", part));
+                return Err(mismatch("replaced by another file", part()));
+            }
+            if found.is_some_and(|seen| seen.stamp.size != *length) {
+                // Data that was here before us may have been longer.
+                let (open, _) = self.handle(file)?;
+                let cut = open.set_len(*length).and_then(|()| open.sync_all());
+                cut.map_err(|error| failure("can't write", part())(error))?;
             }
             self.root.rename(from, to, replace).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => StorageError::Exists { path: own.clone() },
                 _ => failure("can't rename a file to", own.clone())(error),
             })?;
         }
-        let found =
-            self.root.look(self.relative(file, Place::Own)).map_err(failure("can't read", own.clone()))?;
+        let found = self.root.glance(to).map_err(failure("can't read", own.clone()))?;
         let Some(stamp) = found.map(|seen| seen.stamp) else { return Err(mismatch("no such file", own)) };
         self.set(file, Place::Own, Some(stamp.identity), Some(stamp));
         Ok(stamp)
