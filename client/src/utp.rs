@@ -6,14 +6,15 @@
 //! or [`Endpoint::poll_timeout`]. The owner is `engine::utp` for users, and a line in virtual time for the tests.
 //!
 //! The rules stand one to a file: `sender` (what is on its way, and what is lost), `receiver` (what is in order), `ledbat` (how much may be
-//! on its way), `delay` (how long packets wait), `rtt` (when to send again), `pacer` (not all at once); `connection` applies them, `packet` is what
-//! goes over the wire.
+//! on its way), `delay` (how long packets wait), `floor` (whether another makes room), `rtt` (when to send again), `pacer` (not all at once);
+//! `connection` applies them, `packet` is what goes over the wire.
 //!
 //! Whoever sends a SYN may have lied about its address. Until it has named the number that it was answered with, it costs us a small entry and
 //! packets no larger than its own, and nobody here hears of it.
 
 mod connection;
 mod delay;
+mod floor;
 mod ledbat;
 mod pacer;
 mod packet;

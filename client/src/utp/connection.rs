@@ -308,11 +308,14 @@ impl Connection {
             self.trip.sample(rtt);
         }
         let mean = self.trip.mean().unwrap_or_default();
+        let difference = Some(header.difference).filter(|it| ![0, NO_DIFFERENCE].contains(it));
+        match (difference, told.order) {
+            (Some(difference), Some(_)) => self.delays.told(now, difference),
+            (Some(difference), None) => self.delays.reported(now, difference),
+            (None, _) => {}
+        }
         if let Some(order) = told.order {
             self.trip.progress();
-            if header.difference != 0 && header.difference != NO_DIFFERENCE {
-                self.delays.told(now, header.difference);
-            }
             self.ledbat.acked(Acked {
                 now,
                 bytes: told.bytes,
@@ -322,6 +325,7 @@ impl Connection {
                 next_order: self.sender.next_order(),
                 rtt: told.rtt.unwrap_or(mean).max(mean),
                 waits: self.delays.current(),
+                level: self.delays.level(),
             });
             if self.sender.is_outstanding() {
                 self.timers.set(Timer::Answer, now + self.trip.timeout());

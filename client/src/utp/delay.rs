@@ -42,21 +42,45 @@ impl Delays {
         }
     }
 
-    /// The other says that a packet of ours came so long after its time stamp.
-    pub(super) fn told(&mut self, now: Time, difference: u32) {
+    /// The other says that a packet of ours came so long after its time stamp. It may be one of the handshake, or of long ago: what it says of
+    /// the way holds, of the present it says nothing.
+    pub(super) fn reported(&mut self, now: Time, difference: u32) {
         self.ours.add(now, difference);
+    }
+
+    /// The other says that a packet of ours that it acknowledges came so long after its time stamp.
+    pub(super) fn told(&mut self, now: Time, difference: u32) {
+        self.reported(now, difference);
         if self.recent.len() == FILTER {
             self.recent.pop_front();
         }
         self.recent.push_back(difference);
     }
 
+    /// What packets of ours take at present, if that is known. Two such levels tell which way the queue goes, wherever the clocks stand.
+    pub(super) fn level(&self) -> Option<Level> {
+        self.recent.iter().copied().reduce(least).map(Level)
+    }
+
     /// How long packets of ours wait at present, if that is known.
     pub(super) fn current(&self) -> Option<Duration> {
-        let least = self.ours.least()?;
-        let recent = self.recent.iter().map(|difference| difference.wrapping_sub(least));
-        // Raised since: less than nothing is nothing.
-        recent.map(|waited| if is_negative(waited) { 0 } else { waited }).min().map(micros)
+        Some(self.level()?.above(Level(self.ours.least()?)))
+    }
+}
+
+/// A difference between a time stamp and an arrival, in microseconds by two clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Level(pub(super) u32);
+
+impl Level {
+    /// By how much it exceeds the other; zero if it does not.
+    pub(super) fn above(self, other: Self) -> Duration {
+        let above = self.0.wrapping_sub(other.0);
+        if is_negative(above) { Duration::ZERO } else { micros(above) }
+    }
+
+    pub(super) fn min(self, other: Self) -> Self {
+        Self(least(self.0, other.0))
     }
 }
 
@@ -90,12 +114,17 @@ impl Base {
     }
 
     fn least(&self) -> Option<u32> {
-        self.minutes.iter().copied().reduce(|a, b| if is_negative(b.wrapping_sub(a)) { b } else { a })
+        self.minutes.iter().copied().reduce(least)
     }
 
     fn raise(&mut self, by: u32) {
         self.minutes.iter_mut().for_each(|least| *least = least.wrapping_add(by));
     }
+}
+
+/// The one that is less, as they go round.
+fn least(a: u32, b: u32) -> u32 {
+    if is_negative(b.wrapping_sub(a)) { b } else { a }
 }
 
 fn is_negative(difference: u32) -> bool {
@@ -128,6 +157,17 @@ mod tests {
             }
             assert_eq!(milliseconds(&delays), 50, "the least of the last four");
         }
+    }
+
+    #[test]
+    fn what_is_reported_of_the_handshake_counts_for_the_way_alone() {
+        let mut delays = Delays::default();
+        delays.reported(at(0), 1_000_000);
+        assert_eq!((delays.level(), delays.current()), (None, None));
+        delays.told(at(1), 1_070_000);
+        assert_eq!(milliseconds(&delays), 70);
+        delays.reported(at(2), 1_010_000);
+        assert_eq!((milliseconds(&delays), delays.level()), (70, Some(Level(1_070_000))));
     }
 
     #[test]

@@ -14,6 +14,9 @@ const PORT: u16 = 9000;
 /// Between two of them. They take a hundredth of the line.
 const INTERVAL: Duration = Duration::from_millis(50);
 
+/// Until the first has come back, whose way has to be found.
+const TRIES: u32 = 20;
+
 /// What has not come back by then was lost in a full queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -28,10 +31,14 @@ impl Probe {
         let bind = |host: &Host| {
             let addr = SocketAddr::new(host.address(), PORT);
             let socket = host.run(|| UdpSocket::bind(addr)).expect("the port is free");
-            socket.set_read_timeout(Some(INTERVAL)).expect("a socket takes a timeout");
+            socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
             socket
         };
         let (sender, echo, to) = (bind(from), bind(by), SocketAddr::new(by.address(), PORT));
+        find_way(&sender, &echo, to);
+        for socket in [&sender, &echo] {
+            socket.set_read_timeout(Some(INTERVAL)).expect("a socket takes a timeout");
+        }
         let receiver = sender.try_clone().expect("a socket can be shared");
         let over = Arc::new(AtomicBool::new(false));
         let clock = Stopwatch::start();
@@ -75,6 +82,16 @@ impl Probe {
         let waits = self.threads.into_iter().map(|thread| thread.join().expect("it does not panic"));
         waits.flatten().collect()
     }
+}
+
+/// Hosts ask each other for their addresses before the first packet goes, and it waits meanwhile, but not in the queue.
+fn find_way(sender: &UdpSocket, echo: &UdpSocket, to: SocketAddr) {
+    let found = (0..TRIES).any(|_| {
+        let _ = sender.send_to(&[], to);
+        let asked = echo.recv_from(&mut [0]);
+        asked.is_ok_and(|(_, from)| echo.send_to(&[], from).is_ok() && sender.recv_from(&mut [0]).is_ok())
+    });
+    assert!(found, "no packet comes back by way of {to}");
 }
 
 /// A thread that works until it is over, and what it has measured.

@@ -47,7 +47,8 @@ impl Connection {
 
     /// The packet of data that may go now.
     fn next(&mut self, now: Time) -> Option<Outgoing> {
-        let outgoing = self.sender.peek(self.most.min((self.largest_room / 2).max(MIN_PAYLOAD)))?;
+        let most = self.ledbat.packet().min((self.largest_room / 2).max(MIN_PAYLOAD));
+        let outgoing = self.sender.peek(most)?;
         if std::mem::take(&mut self.probe) {
             return Some(outgoing);
         }

@@ -1,8 +1,8 @@
-//! Endpoints on lines, in virtual time: [`Net`]. Each host has an uplink with a rate, a buffer and faults; a flow that gives way to losses
-//! only may share it ([`Reno`]). The same seed gives the same run.
+//! Endpoints on lines, in virtual time: [`Net`]. Each host has an uplink with a rate, a buffer and faults, of its own or together with another;
+//! a flow that gives way to losses only may share it ([`Reno`]). Hosts may be busy with other things and wake up late. The same seed gives the same run.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +18,9 @@ const RENO_PACKET: usize = 1_500;
 
 /// Bytes that hosts write and read at a time.
 const CHUNK: usize = 16 * 1024;
+
+/// Packets that a host takes in before it sends.
+const BATCH: usize = 32;
 
 /// How often the queue is looked at.
 const SAMPLE: Duration = Duration::from_millis(10);
@@ -49,11 +52,21 @@ pub(super) struct Host {
     uplink: Uplink,
     /// When all that waits has left.
     clear: Time,
-    /// By how much its clock is ahead.
+    /// Whose uplink it sends through.
+    through: usize,
+    /// By how much its clock is ahead at first, and gains, in millionths.
     clock: Duration,
+    gains: f64,
+    /// How late it comes to what there is to do, at most: mostly, and once in twenty times.
+    late: (Duration, Duration),
+    /// When it comes to it, if there is something.
+    wake: Option<Time>,
+    came: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) users: BTreeMap<ConnectionKey, User>,
     /// What those who come in are to be sent.
     pub(super) greeting: Vec<u8>,
+    /// They are sent more without end.
+    pub(super) serves: bool,
     pub(super) accepted: usize,
 }
 
@@ -114,8 +127,14 @@ impl Net {
             clear: Time::default(),
             // Time stamps go round within the run.
             clock: Duration::from_secs(4_290 * (number as u64 + 1)),
+            through: number,
+            gains: 0.0,
+            late: (Duration::ZERO, Duration::ZERO),
+            wake: None,
+            came: VecDeque::new(),
             users: BTreeMap::new(),
             greeting: vec![],
+            serves: false,
             accepted: 0,
         };
         Self {
@@ -138,9 +157,24 @@ impl Net {
         self.reno = Some(reno);
     }
 
+    /// It sends through another's uplink from now on.
+    pub(super) fn share_uplink(&mut self, host: usize, of: usize) {
+        self.hosts[host].through = of;
+    }
+
+    /// What machines are like: each comes late to what there is to do, by up to `mostly` and once in twenty times by up to `seldom`, and their
+    /// clocks run at different speeds.
+    pub(super) fn disturb(&mut self, mostly: Duration, seldom: Duration, seed: u64) {
+        self.rng = fastrand::Rng::with_seed(seed);
+        for host in &mut self.hosts {
+            host.late = (mostly, seldom);
+            host.gains = 40.0 * (self.rng.f64() - 0.5);
+        }
+    }
+
     /// The time as a host sees it.
     pub(super) fn time_of(&self, host: usize) -> Time {
-        self.now + self.hosts[host].clock
+        self.hosts[host].time(self.now)
     }
 
     pub(super) fn dial(&mut self, from: usize, to: usize, user: User) -> ConnectionKey {
@@ -169,11 +203,9 @@ impl Net {
             if done(self) {
                 return true;
             }
-            let timeouts = self.hosts.iter().filter_map(|host| {
-                host.endpoint.poll_timeout().map(|at| Time(at.0.saturating_sub(host.clock)))
-            });
+            let wakes = self.hosts.iter().filter_map(|host| host.wake.or_else(|| host.timeout()));
             let next = self.coming.peek().map(|Reverse((at, ..))| *at);
-            let next = timeouts.chain(next).chain([self.next_sample]).min().unwrap_or(end).max(self.now);
+            let next = wakes.chain(next).chain([self.next_sample]).min().unwrap_or(end).max(self.now);
             if next >= end {
                 self.now = end;
                 return done(self);
@@ -193,19 +225,41 @@ impl Net {
             && let Some(Reverse((_, _, coming))) = self.coming.pop()
         {
             match coming {
-                Coming::Packet { to, from, bytes } => {
-                    let now = self.time_of(to);
-                    self.hosts[to].endpoint.handle_packet(now, from, &bytes);
-                }
+                Coming::Packet { to, from, bytes } => self.hosts[to].came.push_back((from, bytes)),
                 Coming::Reno { lost, number } => self.reno_heard(lost, number),
             }
         }
-        for host in 0..self.hosts.len() {
-            let now = self.time_of(host);
-            self.hosts[host].endpoint.handle_timeout(now);
-            self.act(host);
+        for index in 0..self.hosts.len() {
+            let host = &mut self.hosts[index];
+            let has_work = !host.came.is_empty() || host.timeout().is_some_and(|at| at <= self.now);
+            if host.wake.is_none() && has_work {
+                let (mostly, seldom) = host.late;
+                let most = if self.rng.u32(0..20) == 0 { seldom } else { mostly };
+                host.wake = Some(self.now + most.mul_f64(self.rng.f64()));
+            }
+            if host.wake.is_some_and(|at| at <= self.now) {
+                host.wake = None;
+                self.work(index);
+            }
         }
         self.reno_sends();
+    }
+
+    /// A host takes in what has come and does what is due.
+    fn work(&mut self, index: usize) {
+        let now = self.time_of(index);
+        loop {
+            let host = &mut self.hosts[index];
+            for (from, bytes) in host.came.drain(..host.came.len().min(BATCH)) {
+                host.endpoint.handle_packet(now, from, &bytes);
+            }
+            host.endpoint.handle_timeout(now);
+            let done = host.came.is_empty();
+            self.act(index);
+            if done {
+                return;
+            }
+        }
     }
 
     /// The users of a host do what they can, and all that is to be sent is sent.
@@ -214,7 +268,7 @@ impl Net {
         let host = &mut self.hosts[index];
         while let Some((key, _)) = host.endpoint.accept() {
             host.accepted += 1;
-            let user = User { to_write: host.greeting.clone(), keeps: true, reads: true, ..User::default() };
+            let user = User { endless: host.serves, ..User::writing(&host.greeting) };
             host.users.insert(key, user);
         }
         let keys: Vec<_> = host.users.keys().copied().collect();
@@ -261,7 +315,8 @@ impl Net {
 
     /// Through a host's buffer: when it arrives at the other end.
     fn pass(&mut self, host: usize, bytes: usize) -> Option<Time> {
-        let Host { uplink, clear, .. } = &mut self.hosts[host];
+        let through = self.hosts[host].through;
+        let Host { uplink, clear, .. } = &mut self.hosts[through];
         let waiting = (*clear - self.now).as_secs_f64() * uplink.rate;
         if waiting + bytes as f64 > uplink.buffer as f64 {
             return None;
@@ -304,6 +359,21 @@ impl Net {
     /// The mean of what packets of host 0's have waited since `from`.
     pub(super) fn mean_wait(&self) -> Duration {
         self.waits.iter().sum::<Duration>() / self.waits.len() as u32
+    }
+}
+
+impl Host {
+    /// The time as it sees it.
+    fn time(&self, now: Time) -> Time {
+        Time(self.clock + now.0.mul_f64(1.0 + self.gains / 1e6))
+    }
+
+    /// When it is to be woken, by the clock on the wall.
+    fn timeout(&self) -> Option<Time> {
+        let elapsed = self.endpoint.poll_timeout()?.0.saturating_sub(self.clock);
+        // Not before it is due by its own clock, for all rounding.
+        let rounding = if self.gains == 0.0 { Duration::ZERO } else { Duration::from_micros(1) };
+        Some(Time(elapsed.div_f64(1.0 + self.gains / 1e6) + rounding))
     }
 }
 
