@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use harness::foreign::{Libtorrent, Options};
 use harness::netns::Host;
 use harness::process::{Line, Process, Stream};
 use harness::sandbox::Sandbox;
@@ -22,6 +23,9 @@ const PIECE: u32 = 256 * 1024;
 /// The first seed's port.
 const PORT: usize = 7000;
 
+/// Where libtorrent listens.
+const LIBTORRENT_PORT: usize = 6881;
+
 /// Where the kernel's TCP listens.
 const TCP_PORT: u16 = 8000;
 
@@ -33,14 +37,23 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) enum Kind {
     /// `sprat get` from `sprat seed`.
     Utp,
+    /// `sprat get` from libtorrent.
+    Libtorrent,
     /// Zeros without end, by the kernel: a transfer that nothing limits but TCP.
     Tcp,
 }
 
 /// One of them, prepared or begun. Dropped, it is over.
 pub(crate) enum Flow {
-    Utp { number: usize, _seed: Process, get: Option<Process> },
+    Utp { number: usize, port: usize, _seed: Seed, get: Option<Process> },
     Tcp { over: Arc<AtomicBool>, received: Arc<AtomicU64> },
+}
+
+/// Who sends over uTP, for as long as this lives.
+#[expect(dead_code, reason = "killed when dropped")]
+pub(crate) enum Seed {
+    Sprat(Process),
+    Libtorrent(Libtorrent),
 }
 
 /// What is transferred, made.
@@ -58,24 +71,27 @@ impl Flow {
         sender: &Host,
         number: usize,
     ) -> Self {
-        if kind == Kind::Tcp {
-            return Self::Tcp { over: Arc::default(), received: Arc::default() };
-        }
-        let port = (PORT + number).to_string();
-        let seed = sandbox.sprat_on(Some(sender), "seed").arg(torrent).arg("--data").arg(sandbox.root());
-        let state = sandbox.path(format!("state{number}"));
-        let seed = seed.args(["--json", "--no-pex", "--port", &port, "--state"]).arg(state).spawn();
-        seed.wait_for("a seed that has looked at its data", LONG, |lines| {
-            (had(lines) == Some(SIZE)).then_some(())
-        });
-        Self::Utp { number, _seed: seed, get: None }
+        let (port, seed) = match kind {
+            Kind::Tcp => return Self::Tcp { over: Arc::default(), received: Arc::default() },
+            Kind::Utp => {
+                let port = PORT + number;
+                (port, Seed::Sprat(sprat_seed(sandbox, torrent, sender, number, port)))
+            }
+            Kind::Libtorrent => {
+                let options = Options { utp: true, ..Options::default() };
+                let seed = Libtorrent::start_as(sender, torrent, sandbox.root(), options);
+                seed.wait_seeding();
+                (LIBTORRENT_PORT, Seed::Libtorrent(seed))
+            }
+        };
+        Self::Utp { number, port, _seed: seed, get: None }
     }
 
     /// Begins, to `host`.
     pub(crate) fn begin(&mut self, sandbox: &Sandbox, torrent: &Path, sender: &Host, host: &Host) {
         match self {
-            Self::Utp { number, get, .. } => {
-                let peer = format!("{}:{}", sender.address(), PORT + *number);
+            Self::Utp { number, port, get, .. } => {
+                let peer = format!("{}:{port}", sender.address());
                 let output = sandbox.path(format!("get{number}"));
                 let command = sandbox.sprat_on(Some(host), "get").arg(torrent).arg("-o").arg(output);
                 let command = command.args(["--json", "--no-pex", "--transport", "utp", "--peer", &peer]);
@@ -109,6 +125,16 @@ impl Drop for Flow {
             over.store(true, Ordering::Relaxed);
         }
     }
+}
+
+fn sprat_seed(sandbox: &Sandbox, torrent: &Path, sender: &Host, number: usize, port: usize) -> Process {
+    let seed = sandbox.sprat_on(Some(sender), "seed").arg(torrent).arg("--data").arg(sandbox.root());
+    let (port, state) = (port.to_string(), sandbox.path(format!("state{number}")));
+    let seed = seed.args(["--json", "--no-pex", "--port", &port, "--state"]).arg(state).spawn();
+    seed.wait_for("a seed that has looked at its data", LONG, |lines| {
+        (had(lines) == Some(SIZE)).then_some(())
+    });
+    seed
 }
 
 /// What a sprat said last of the bytes that it has.

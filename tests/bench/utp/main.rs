@@ -5,8 +5,9 @@
 //! ```
 //!
 //! One host sends through a router over 4 Mbit/s with half a second of buffer, as at home; others receive, each a `sprat get` from a
-//! `sprat seed` of its own over uTP, or whatever the kernel's TCP brings. A packet goes through the buffer twenty times a second, and says how long it has waited. It
-//! prints a Markdown table with the marks that there are, and fails only if a transfer does not go.
+//! `sprat seed` of its own over uTP, or from libtorrent if that is installed, or whatever the kernel's TCP brings. A packet goes through the buffer
+//! twenty times a second, and says how long it has waited. It prints a Markdown table with the marks that there are, and fails only if a transfer
+//! does not go.
 
 mod flow;
 mod queue;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use flow::{Flow, Kind};
 use harness::bench::machine;
+use harness::foreign::libtorrent;
 use harness::netns::{Host, Network};
 use harness::reaper::Reaper;
 use harness::require;
@@ -36,7 +38,7 @@ const WARM_UP: Duration = Duration::from_secs(30);
 const USAGE: &str = "\
 usage: cargo bench -p tests --bench utp -- [OPTION VALUE]...       (as root: it makes network namespaces)
 
-  --seconds N          how long is measured, in each of six cases, after half a minute     [60]
+  --seconds N          how long is measured, in each of eight cases, after half a minute     [60]
   --congestion NAME    the congestion control of TCP                                       [cubic]
   --only TEXT          the cases whose names have this in them                             [all]
   --out FILE           the table goes there too
@@ -61,9 +63,11 @@ enum Mark {
     TcpKeeps(f64),
     /// Jain's index of fairness.
     Jain(f64),
+    /// The least that one has of what the flows have together.
+    Least(f64),
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case { name: "TCP alone", flows: &[(Kind::Tcp, 0)], marks: &[] },
     Case { name: "uTP alone", flows: &[(Kind::Utp, 0)], marks: &[Mark::Used(0.95), Mark::Wait(130.0)] },
     Case { name: "uTP, then TCP", flows: &[(Kind::Utp, 0), (Kind::Tcp, 15)], marks: &[Mark::TcpKeeps(0.8)] },
@@ -77,6 +81,16 @@ const CASES: [Case; 6] = [
         name: "four uTP, one by one",
         flows: &[(Kind::Utp, 0), (Kind::Utp, 10), (Kind::Utp, 20), (Kind::Utp, 30)],
         marks: &[Mark::Jain(0.9), Mark::Used(0.95), Mark::Wait(130.0)],
+    },
+    Case {
+        name: "uTP, then libtorrent's",
+        flows: &[(Kind::Utp, 0), (Kind::Libtorrent, 15)],
+        marks: &[Mark::Least(0.1)],
+    },
+    Case {
+        name: "libtorrent's uTP, then ours",
+        flows: &[(Kind::Libtorrent, 0), (Kind::Utp, 15)],
+        marks: &[Mark::Least(0.1)],
     },
 ];
 
@@ -122,6 +136,9 @@ fn main() -> ExitCode {
     );
     print!("{text}");
     for case in CASES.iter().filter(|case| case.name.contains(&only)) {
+        if case.flows.iter().any(|(kind, _)| *kind == Kind::Libtorrent) && !libtorrent::require() {
+            continue;
+        }
         let outcome = measure(case, &congestion, Duration::from_secs(seconds));
         let row = outcome.row(case);
         print!("{row}");
@@ -210,6 +227,13 @@ impl Outcome {
                     Mark::TcpKeeps(least) => {
                         let kept = tcp as f64 / all as f64;
                         (format!("TCP keeps {:.1} % (≥ {:.0})", 100.0 * kept, 100.0 * least), kept >= least)
+                    }
+                    Mark::Least(least) => {
+                        let fewest = *self.frames.iter().min().unwrap_or(&0) as f64 / all as f64;
+                        (
+                            format!("the least {:.1} % (≥ {:.0})", 100.0 * fewest, 100.0 * least),
+                            fewest >= least,
+                        )
                     }
                     Mark::Jain(least) => {
                         let jain = self.jain();
