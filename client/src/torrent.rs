@@ -70,7 +70,7 @@ pub use stats::{PeerStats, Stats};
 pub use time::Time;
 pub use why::{Why, why};
 
-use announcer::{Announcement, Announcers};
+use announcer::{Announcement, Announcers, Totals};
 use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
@@ -758,12 +758,14 @@ impl Torrent {
             let missing = layout.pieces().filter(|&piece| !have.has(piece));
             missing.map(|piece| u64::from(layout.piece_payload(piece))).sum()
         });
+        let totals = Totals { uploaded: self.uploaded.total(), downloaded: self.downloaded.total() };
+        let Totals { uploaded, downloaded } = self.announcers.since_started(&announcement, totals);
         let request = AnnounceRequest {
             info_hash: announcement.info_hash,
             peer_id: self.config.peer_id,
             port: self.public_port,
-            uploaded: self.uploaded.total(),
-            downloaded: self.downloaded.total(),
+            uploaded,
+            downloaded,
             left,
             event: announcement.event,
             numwant: Some(announcement.numwant),

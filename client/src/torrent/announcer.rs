@@ -62,6 +62,15 @@ struct Tracker {
     is_failing: bool,
     heard_completed: bool,
     tracker_id: Option<Vec<u8>>,
+    /// What had come and gone when it was first sent `started`.
+    started_at: Option<Totals>,
+}
+
+/// Bytes of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
 }
 
 /// What to say to whom.
@@ -169,6 +178,23 @@ impl Announcers {
         self.of_swarms.iter_mut().for_each(Announcer::wanting);
     }
 
+    /// Of what has come and gone by now, what a tracker is told with this: what did since it was sent `started` (BEP 3). A `started` that is sent again,
+    /// because nobody answered it, counts from the first: it may have come.
+    pub(super) fn since_started(&mut self, announcement: &Announcement, now: Totals) -> Totals {
+        let (id, event) = (announcement.tracker, announcement.event);
+        let Some(tracker) = self.announcer_of(id).and_then(|announcer| announcer.tracker_mut(id)) else {
+            return now;
+        };
+        let before = match event {
+            AnnounceEvent::Started => *tracker.started_at.get_or_insert(now),
+            _ => tracker.started_at.unwrap_or_default(),
+        };
+        Totals {
+            uploaded: now.uploaded.saturating_sub(before.uploaded),
+            downloaded: now.downloaded.saturating_sub(before.downloaded),
+        }
+    }
+
     /// Says goodbye: see [`Announcer::stop`].
     pub(super) fn stop(&mut self) -> Vec<Announcement> {
         self.of_swarms.iter_mut().flat_map(Announcer::stop).collect()
@@ -271,6 +297,7 @@ impl Announcer {
                     is_failing: false,
                     heard_completed: false,
                     tracker_id: None,
+                    started_at: None,
                 });
             }
             rng.shuffle(&mut ids);

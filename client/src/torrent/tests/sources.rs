@@ -1,6 +1,6 @@
 //! Where peers come from, and who may not: PEX, private torrents, by the numbers of the table of hostile input (E: extensions).
 
-use torrent_format::announce::AnnounceReply;
+use torrent_format::announce::{AnnounceEvent, AnnounceReply};
 
 use super::*;
 use crate::wire::extension::{ExtensionHandshake, UT_PEX_ID};
@@ -266,4 +266,48 @@ fn the_tracker_is_told_what_came_and_went_since_started_and_what_is_left() {
         (length, 12 * length),
         "a block is not had before its piece is verified"
     );
+}
+
+#[test]
+fn a_tracker_that_is_asked_later_is_told_what_came_since_it_was_sent_started_itself() {
+    let tiers = vec![vec!["a".into()], vec!["b".into(), "c".into()]];
+    let mut scene = Scene::new(4, 4, |_| false, |config| config.trackers = tiers);
+    let length = u64::from(BLOCK_LENGTH);
+    let request = |scene: &mut Scene| {
+        let request = |action| match action {
+            Action::Announce { tracker, request, .. } => Some((tracker, request.event, request.downloaded)),
+            _ => None,
+        };
+        scene.drain();
+        scene.take().into_iter().find_map(request).unwrap()
+    };
+    let (first, event, told) = request(&mut scene);
+    assert_eq!((event, told), (AnnounceEvent::Started, 0));
+    let minutely = || AnnounceReply { interval: seconds(60), ..AnnounceReply::default() };
+    scene.torrent.handle_announce_reply(scene.now, first, false, Ok(minutely()));
+    let seed = scene.generous_seed(1);
+    let mut blocks = scene.requests_to(seed).into_iter();
+    let mut fetch = |scene: &mut Scene| {
+        scene.sends_block(seed, blocks.next().unwrap());
+        scene.take();
+        scene.pass(seconds(61));
+    };
+    fetch(&mut scene);
+    let (_, event, told) = request(&mut scene);
+    assert_eq!((event, told), (AnnounceEvent::Regular, length));
+    let refused = || AnnounceFailure { message: "refused".into(), retry_after: None };
+    scene.torrent.handle_announce_reply(scene.now, first, false, Err(refused()));
+    let (second, event, told) = request(&mut scene);
+    assert_eq!((second == first, event, told), (false, AnnounceEvent::Started, 0));
+    // Nobody answered that, though it may have been heard.
+    scene.torrent.handle_announce_reply(scene.now, second, false, Err(refused()));
+    let (third, event, _) = request(&mut scene);
+    assert_eq!(event, AnnounceEvent::Started);
+    scene.torrent.handle_announce_reply(scene.now, third, false, Err(refused()));
+    fetch(&mut scene);
+    let (_, event, told) = request(&mut scene);
+    assert_eq!((event, told), (AnnounceEvent::Regular, 2 * length), "the first again");
+    scene.torrent.handle_announce_reply(scene.now, first, false, Err(refused()));
+    let (again, event, told) = request(&mut scene);
+    assert_eq!((again, event, told), (second, AnnounceEvent::Started, length));
 }
