@@ -11,7 +11,8 @@ use super::table::K;
 use super::{Action, Dht, Outcome, Purpose, Running, SearchId, Task};
 use crate::torrent::Time;
 
-/// How long a look-up waits for somebody to ask: routers have names, and resolving these takes its time.
+/// How long a look-up waits for somebody to ask: routers have names, and resolving these takes its time. If there are nodes of one version of IP
+/// only, the look-up in the other waits no longer than that in the first takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Different peers that one search finds at most.
@@ -101,7 +102,10 @@ impl Dht {
         if running.finished {
             return self.drop_lookup(number);
         }
-        let waits = running.lookup.is_starving() && running.task.is_search() && now < running.deadline;
+        let other_is_done = |id| self.searches.get(&id).is_some_and(|search| search.outcome.asked > 0);
+        let waits = running.lookup.is_starving()
+            && matches!(running.task, Task::Search(id) if !other_is_done(id))
+            && now < running.deadline;
         if waits || (!running.lookup.is_finished() && now < running.deadline) {
             return;
         }
@@ -125,7 +129,13 @@ impl Dht {
                 if let Some(search) = self.searches.get_mut(&id) {
                     search.outcome.announced += announced;
                 }
-                self.conclude(id);
+                // That in the other version of IP, if it has nobody to ask: it ends now, and the search with it.
+                let waits =
+                    |(_, it): &(&u64, &Running)| it.task == task && !it.finished && it.lookup.is_starving();
+                match self.lookups.iter().find(waits).map(|(other, _)| *other) {
+                    Some(other) if asked > 0 => self.finish_lookup(now, other),
+                    _ => self.conclude(id),
+                }
             }
         }
         self.drop_lookup(number);

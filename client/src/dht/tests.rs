@@ -310,6 +310,26 @@ fn a_search_without_anybody_to_ask_begins_as_soon_as_there_is_somebody() {
 }
 
 #[test]
+fn a_search_is_over_when_all_nodes_that_there_are_have_answered() {
+    // In the other version of IP there are none.
+    for from in [V4, "[2001:db8::7]:6881"] {
+        let mut dht = node();
+        introduce(&mut dht, at(0), from, 2);
+        dht.search(at(1), SearchId(1), id(9), None);
+        let (_, transaction, _) = asked(&mut dht).remove(0);
+        reply(&mut dht, at(2), from, &transaction, 2, |_| {});
+        let finished: Vec<_> = std::iter::from_fn(|| dht.poll_action())
+            .filter_map(|action| match action {
+                Action::Finished { outcome, .. } => Some(outcome.asked),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(finished, [1], "{from}");
+        assert!(dht.searches.is_empty() && dht.lookups.is_empty(), "{from}");
+    }
+}
+
+#[test]
 fn routers_of_the_whole_world_are_asked_for_nodes_only_and_others_are_nodes_themselves() {
     for spared in [true, false] {
         let mut dht = node();
