@@ -9,6 +9,7 @@ mod encryption;
 mod hashes;
 mod holepunch;
 mod made;
+mod opentracker;
 mod share;
 mod transfer;
 mod utp;

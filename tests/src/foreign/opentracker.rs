@@ -62,6 +62,11 @@ impl Opentracker {
         format!("http://{}/announce", self.addr)
     }
 
+    /// The announce URL over UDP (BEP 15).
+    pub fn udp_url(&self) -> String {
+        format!("udp://{}/announce", self.addr)
+    }
+
     /// Waits until this many seeds have announced themselves.
     ///
     /// # Panics
