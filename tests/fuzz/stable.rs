@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use harness::fuzz::{BENCODE, HASHES, MAGNET, METAINFO, PACKET, QUERY, Target, within_memory};
+use harness::fuzz::{BENCODE, HASHES, MAGNET, METAINFO, PACKET, QUERY, Target, UTP, within_memory};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -97,6 +97,11 @@ fn queries_hold() {
 #[test]
 fn packets_hold() {
     run(PACKET, 60_000);
+}
+
+#[test]
+fn talks_over_utp_hold() {
+    run(UTP, 30_000);
 }
 
 #[test]

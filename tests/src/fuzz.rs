@@ -11,6 +11,7 @@ mod hashes;
 mod magnet;
 mod metainfo;
 mod mutate;
+mod utp;
 
 /// A parser of what strangers send, and how to try it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,9 @@ pub const QUERY: Target = Target { name: "query", check: announce::query, mutate
 
 /// What a client asks a tracker over UDP.
 pub const PACKET: Target = Target { name: "packet", check: announce::packet, mutate: mutate::bytes };
+
+/// What comes to a uTP port.
+pub const UTP: Target = Target { name: "utp", check: utp::check, mutate: mutate::bytes };
 
 /// Runs `parse`, and panics if it takes more memory at any time than four times the input and 1 MiB.
 ///

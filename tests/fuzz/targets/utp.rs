@@ -1,0 +1,3 @@
+#![no_main]
+
+sprat_fuzz::target!(UTP);
