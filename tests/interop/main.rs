@@ -10,6 +10,7 @@ mod hashes;
 mod holepunch;
 mod made;
 mod opentracker;
+mod pex;
 mod share;
 mod transfer;
 mod utp;

@@ -23,7 +23,7 @@ fn both_directions(client: Client) {
         files.extend(tree::single(32, "zz/larger", 4 << 20));
         tree::write(&sandbox.path("data/tree"), &files);
         let torrent = sandbox.create(sandbox.path("data/tree"), [tracker.url().as_str()], PIECE);
-        let options = Options { encryption: theirs, utp: true };
+        let options = Options { encryption: theirs, utp: true, ..Options::default() };
         // Each is gone with its host.
         let (seed_host, peer_host, get_host) = (network.host(), network.host(), network.host());
         let start = |work: &str, data: &str| {

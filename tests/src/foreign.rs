@@ -1,5 +1,5 @@
 //! Clients and tools that others wrote, driven as their users would. Each does only what the torrent's tracker tells it: no DHT,
-//! no LSD, no PEX, no port mapping; and, unless [`Options`] say otherwise, no uTP and no encryption.
+//! no LSD, no port mapping; and, unless [`Options`] say otherwise, no PEX, no uTP and no encryption.
 
 pub mod aria2;
 pub mod imdl;
@@ -34,6 +34,8 @@ pub struct Options {
     pub encryption: Encryption,
     /// Over uTP, and nothing else if it lets us choose.
     pub utp: bool,
+    /// Exchanges peers (PEX).
+    pub pex: bool,
 }
 
 /// Whether a client encrypts (MSE).

@@ -136,7 +136,9 @@ impl Libtorrent {
             "enable_outgoing_utp": utp, "enable_incoming_utp": utp,
             "enable_outgoing_tcp": !utp, "enable_incoming_tcp": !utp,
         });
-        Self::start_with(host, source, data, &[&format!("settings={settings}")])
+        let settings = format!("settings={settings}");
+        let words = ["pex", &settings];
+        Self::start_with(host, source, data, &words[usize::from(!options.pex)..])
     }
 
     /// With more ways to find peers: `lsd`, `pex`, `peer=ADDRESS:PORT`.

@@ -84,7 +84,7 @@ impl Transmission {
             Encryption::Required => 2,
         };
         let settings = json!({
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": options.utp,
+            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": options.pex, "utp-enabled": options.utp,
             "port-forwarding-enabled": false, "encryption": encryption, "ratio-limit-enabled": false,
             "bind-address-ipv4": host.address().to_string(), "peer-port": 51413,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "rpc-whitelist": "127.0.0.1",
