@@ -6,12 +6,13 @@
 //! `engine::driver` for users and the simulator in `tests/src/sim` for us.
 //!
 //! The rules stand one to a file: [`picker`] (which block), [`choker`] (whom to upload to), `slots` (how many of them), `feeder` (in which
-//! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
+//! order), `suggestions` (what a seed would have others fetch), `first_copies` (who passes on what it gives), `accounts` (what those who are gone owed), `super_seed` (what it says that it has), [`pipeline`] (how many requests), [`candidates`]
 //! (whom to dial), [`turnover`] (whom to let go), [`pex`] (whom to tell of whom), `holepunch` (how to reach who can't be dialled), [`announcer`] (when to announce), [`blame`] (who lied), [`metadata`] (the info from peers), [`hashes`] (hashes of v2 trees
 //! from peers), [`allowed_fast`]. `connections`, `messages`, `downloads`, `pieces`, `uploads` and `hash_messages` apply them to the peers.
 //!
 //! A hybrid torrent (BEP 52) is two swarms with one payload: the peers of both are in one table here.
 
+mod accounts;
 mod action;
 mod allowed_fast;
 mod announcer;
@@ -70,6 +71,7 @@ pub use stats::{PeerStats, Stats};
 pub use time::Time;
 pub use why::{Why, why};
 
+use accounts::Accounts;
 use announcer::{Announcement, Announcers, Totals};
 use blame::Blame;
 use candidates::Candidates;
@@ -130,6 +132,7 @@ pub struct Torrent {
     feeder: Feeder,
     /// When [`Self::feed`] may find something to do by the clock alone.
     next_feed: Option<Time>,
+    accounts: Accounts,
     blame: Blame,
     actions: VecDeque<Action>,
     next_tick: Time,
@@ -218,6 +221,7 @@ impl Torrent {
             phase: Phase::Metadata(MetadataFetch::new(config.hashes)),
             peers: Peers::default(),
             departed: VecDeque::new(),
+            accounts: Accounts::default(),
             blame: Blame::default(),
             actions: VecDeque::new(),
             next_tick: now + TICK,

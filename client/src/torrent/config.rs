@@ -93,9 +93,9 @@ pub struct Config {
 /// Switches for experiments: what a swarm loses without a policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ablation {
-    /// Pick pieces at random instead of rarest first.
+    /// Pick pieces at random instead of rarest first, serve them as they were asked for, and suggest none.
     pub random_picker: bool,
-    /// Unchoke whoever is interested, up to the slots, by chance.
+    /// Unchoke whoever is interested, up to the slots, by chance, and serve all alike, whether or not they give anything.
     pub no_choker: bool,
     /// Never ask two peers for one block.
     pub no_endgame: bool,

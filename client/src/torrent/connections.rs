@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use torrent_format::{Bitfield, InfoHash, Layout};
 
+use super::accounts::Account;
 use super::action::{Action, Connected, Direction, Event, Reason, Swarm};
 use super::peer::{Peer, Pieces, REQUEST_QUEUE};
 use super::peers::PeerKey;
@@ -63,7 +64,12 @@ impl Torrent {
             let field = Bitfield::none(content.info.layout().piece_count());
             entry.pieces = Pieces::Known { field, as_seed: false };
         }
+        entry.before = self.accounts.open(peer.addr.ip());
+        let before = entry.before;
         let key = self.peers.insert(entry);
+        if let Phase::Content(content) = &mut self.phase {
+            content.first_copies.came(key, before);
+        }
         if let Phase::Content(Content { info, super_seed: Some(super_seed), .. }) = &mut self.phase {
             super_seed.add(now, key, info.layout().piece_count());
         }
@@ -180,8 +186,14 @@ impl Torrent {
     pub(super) fn remove_peer(&mut self, now: Time, key: PeerKey, reason: Option<Reason>) {
         let Some(mut peer) = self.peers.remove(key) else { return };
         self.interests -= u32::from(peer.download.interested);
+        let mut left = Account {
+            got: peer.before.got + peer.upload.meter.total() + peer.upload.handed_over,
+            gave: peer.before.gave + peer.download.meter.total(),
+            ..Account::default()
+        };
         match &mut self.phase {
             Phase::Content(content) => {
+                (left.kept, left.proven) = content.first_copies.standing(key);
                 for outstanding in peer.download.take_back_all(now) {
                     content.picker.release(outstanding.block, key);
                     self.blocks_freed = true;
@@ -198,6 +210,7 @@ impl Torrent {
             Phase::Metadata(fetch) => fetch.remove_source(key),
             Phase::Layers(_) | Phase::AwaitingInfo(_) | Phase::Unusable => {}
         }
+        self.accounts.close(peer.addr.ip(), left);
         self.fetch.remove_source(key);
         self.feeder.remove(key);
         self.hashes_wanted = true;

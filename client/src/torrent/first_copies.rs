@@ -10,52 +10,106 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use torrent_format::PieceIndex;
 
+use super::accounts::Account;
 use super::peers::PeerKey;
+
+/// Once so many have passed a first copy on, they come before those who have yet to show that they do. Fewer could not carry on all that a seed
+/// puts out.
+const ENOUGH: usize = 8;
+
+/// And of those who have yet to show it, one to so many of the others is tried at a time. Who keeps what it got is a trial without end, so
+/// riders, however many there are, have one first copy to eight who pass theirs on, while those who are honest are soon all among these.
+const TRIALS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct FirstCopies {
     /// Who got a piece first, until somebody else has it.
     holders: BTreeMap<PieceIndex, PeerKey>,
-    /// How many each of them holds.
+    /// How many each of them sits on.
     counts: BTreeMap<PeerKey, u32>,
     /// Those that have passed one on.
     proven: BTreeSet<PeerKey>,
+    /// How many sit on some and have passed none on.
+    on_trial: usize,
 }
 
 impl FirstCopies {
-    /// A piece that nobody else has goes to this peer.
-    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey) {
-        if let Entry::Vacant(vacant) = self.holders.entry(piece) {
-            vacant.insert(key);
-            *self.counts.entry(key).or_default() += 1;
+    /// Somebody comes from where another left.
+    pub(super) fn came(&mut self, key: PeerKey, before: Account) {
+        if before.kept > 0 {
+            self.counts.insert(key, before.kept);
         }
+        if before.proven {
+            self.proven.insert(key);
+        }
+        self.count_trials();
+    }
+
+    /// How many it sits on, and whether it has passed any on.
+    pub(super) fn standing(&self, key: PeerKey) -> (u32, bool) {
+        (self.counts.get(&key).copied().unwrap_or_default(), self.proven.contains(&key))
+    }
+
+    /// A piece goes to this peer. `is_first`: nobody else has it.
+    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey, is_first: bool) {
+        match self.holders.entry(piece) {
+            Entry::Vacant(vacant) if is_first => {
+                vacant.insert(key);
+                *self.counts.entry(key).or_default() += 1;
+            }
+            // If a second peer has it soon, that is our doing, and the first has nothing from it: it sits on the piece for good.
+            Entry::Occupied(held) if *held.get() != key => {
+                let holder = held.remove();
+                if self.proven.contains(&holder) {
+                    self.recount(holder);
+                }
+            }
+            Entry::Vacant(_) | Entry::Occupied(_) => {}
+        }
+        self.count_trials();
     }
 
     /// A peer has this piece.
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
         if let Some(&holder) = self.holders.get(&piece).filter(|&&holder| holder != key) {
             self.holders.remove(&piece);
-            if let Some(count) = self.counts.get_mut(&holder) {
-                *count -= 1;
-            }
             self.proven.insert(holder);
+            self.recount(holder);
+            self.count_trials();
         }
     }
 
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. One is nothing to somebody who has passed others on,
-    /// for that one may be on its way; to somebody who has not it counts double.
-    pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>) -> u32 {
+    /// for that one may be on its way; to somebody who has not it counts double. `more`: there are pieces that nobody has yet, so it matters
+    /// who gets them.
+    pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, more: bool) -> u32 {
         let in_part = at_hand.is_some_and(|piece| self.holders.get(&piece) == Some(&key));
-        match self.counts.get(&key).copied().unwrap_or_default() - u32::from(in_part) {
+        let count = self.counts.get(&key).copied().unwrap_or_default();
+        match count.saturating_sub(u32::from(in_part)) {
             kept if self.proven.contains(&key) => kept.saturating_sub(1),
-            0 => 0,
+            // Half a piece is of use to nobody: who was begun with is tried to the end.
+            0 if in_part => 0,
+            0 => {
+                u32::from(more && self.proven.len() >= ENOUGH && self.on_trial * TRIALS >= self.proven.len())
+            }
             kept => kept + 1,
         }
     }
 
+    /// To somebody who has passed one on, only those count that it may pass on yet.
+    fn recount(&mut self, key: PeerKey) {
+        let count = self.holders.values().filter(|&&holder| holder == key).count();
+        self.counts.insert(key, count as u32);
+    }
+
+    fn count_trials(&mut self) {
+        let on_trial = |&(key, &count): &(&PeerKey, &u32)| count > 0 && !self.proven.contains(key);
+        self.on_trial = self.counts.iter().filter(on_trial).count();
+    }
+
     /// Whether this peer has something that only it was given.
     pub(super) fn holds(&self, key: PeerKey) -> bool {
-        self.counts.get(&key).is_some_and(|&count| count > 0)
+        self.holders.values().any(|&holder| holder == key)
     }
 
     /// A peer is gone, and with it these pieces.
@@ -65,6 +119,7 @@ impl FirstCopies {
         let lost: Vec<_> =
             self.holders.iter().filter(|&(_, &holder)| holder == key).map(|(&piece, _)| piece).collect();
         self.holders.retain(|_, &mut holder| holder != key);
+        self.count_trials();
         lost
     }
 }
@@ -81,17 +136,65 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [generous, stingy] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[0], generous);
-        copies.given(pieces[1], stingy);
-        assert_eq!(copies.kept(generous, Some(pieces[0])), 0, "it has only a part of it");
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [2, 2]);
+        copies.given(pieces[0], generous, true);
+        copies.given(pieces[1], stingy, true);
+        assert_eq!(copies.kept(generous, Some(pieces[0]), true), 0, "it has only a part of it");
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [2, 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
-        copies.given(pieces[2], generous);
-        copies.given(pieces[3], stingy);
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None)), [0, 3]);
+        copies.given(pieces[2], generous, true);
+        copies.given(pieces[3], stingy, true);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, 3]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
-        assert_eq!(copies.kept(stingy, None), 0);
+        assert_eq!(copies.kept(stingy, None, true), 0);
         assert!(copies.holds(generous) && !copies.holds(stingy));
+    }
+
+    #[test]
+    fn who_has_a_piece_that_we_gave_twice_has_not_passed_it_on() {
+        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
+        let pieces: Vec<_> = layout.pieces().collect();
+        let [rider, other] = [1, 2].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        copies.given(pieces[0], rider, true);
+        copies.given(pieces[0], other, false);
+        copies.seen(pieces[0], other);
+        assert_eq!(copies.kept(rider, None, true), 2);
+        // Of another piece it does.
+        copies.given(pieces[1], rider, true);
+        copies.seen(pieces[1], other);
+        assert_eq!(copies.kept(rider, None, true), 0);
+    }
+
+    #[test]
+    fn once_enough_pass_on_few_are_tried_at_a_time_and_a_rider_s_trial_has_no_end() {
+        let layout = Layout::new(16_384, [16_384 * 100]).unwrap();
+        let pieces: Vec<_> = layout.pieces().collect();
+        let [rider, new, other] = [90, 91, 92].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        copies.given(pieces[99], rider, true);
+        for number in 0..2 * TRIALS {
+            let is_tried = copies.kept(new, None, true) == 0;
+            assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
+            assert_eq!(copies.kept(new, None, false), 0, "nothing is left that nobody has");
+            let tried = PeerKey::for_test(number as u32);
+            copies.given(pieces[number], tried, true);
+            assert_eq!(copies.kept(tried, Some(pieces[number]), true), 0, "it gets all of the piece");
+            copies.seen(pieces[number], other);
+        }
+    }
+
+    #[test]
+    fn who_comes_again_sits_on_what_it_took_along() {
+        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
+        let piece = layout.piece(0).unwrap();
+        let [before, after] = [1, 2].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        copies.given(piece, before, true);
+        let (kept, proven) = copies.standing(before);
+        copies.lost(before);
+        copies.came(after, Account { kept, proven, ..Account::default() });
+        assert_eq!(copies.kept(after, None, true), 2);
+        assert!(!copies.holds(after));
     }
 }

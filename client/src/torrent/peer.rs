@@ -7,6 +7,7 @@ use std::time::Duration;
 use torrent_format::{BLOCK_LENGTH, Bitfield, Block, Layout, PeerId, PieceIndex};
 
 use super::Time;
+use super::accounts::Account;
 use super::action::{Connected, Direction};
 use super::blame::Culprit;
 use super::holepunch::Punching;
@@ -176,6 +177,8 @@ pub(super) struct Peer {
     pub(super) inventories: u32,
     pub(super) download: Download,
     pub(super) upload: Upload,
+    /// What passed between us and who was at its network before it.
+    pub(super) before: Account,
     messages: Allowance,
     hash_requests: Allowance,
 }
@@ -236,6 +239,7 @@ impl Peer {
                 metadata_parts: 0,
                 refused_hashes: 0,
             },
+            before: Account::default(),
             messages: Allowance::new(now, MESSAGE_BURST, MESSAGE_RATE),
             hash_requests: Allowance::new(now, HASH_REQUEST_BURST, HASH_REQUEST_RATE),
         }
@@ -260,21 +264,23 @@ impl Peer {
     /// It has nothing that it could give to anybody, and has had less than a piece from us: whatever it says later, that was its first taste.
     pub(super) fn is_newcomer(&self, layout: &Layout) -> bool {
         self.field().is_some_and(Bitfield::is_none)
-            && self.upload.meter.total() < u64::from(layout.piece_length())
+            && self.before.got + self.upload.meter.total() < u64::from(layout.piece_length())
     }
 
     /// It has had its free first taste, and all that it may have for what it gave. Who never had anything that we lacked is not to blame for
     /// giving nothing; who has nothing after it got a piece hides what it has.
     pub(super) fn is_spent(&self, layout: &Layout) -> bool {
         let loan = LOAN * u64::from(layout.piece_length()).max(LEAST_DEBT);
-        let got = self.upload.meter.total() + self.upload.handed_over;
+        let got = self.before.got + self.upload.meter.total() + self.upload.handed_over;
+        let gave = self.before.gave + self.download.meter.total();
         let could_give = self.download.was_interesting || self.field().is_some_and(Bitfield::is_none);
-        could_give && got >= loan + RETURN * self.download.meter.total()
+        could_give && got >= loan + RETURN * gave
     }
 
     /// How many pieces more it got from us than we from it.
     pub(super) fn debt(&self, layout: &Layout) -> u32 {
-        let owes = self.upload.meter.total().saturating_sub(self.download.meter.total());
+        let got = self.before.got + self.upload.meter.total();
+        let owes = got.saturating_sub(self.before.gave + self.download.meter.total());
         u32::try_from(owes / u64::from(layout.piece_length()).max(LEAST_DEBT))
             .unwrap_or(u32::MAX)
             .min(MAX_DEBT)

@@ -40,6 +40,11 @@ impl Suggestions {
         self.done &= !self.sent.clear(piece);
     }
 
+    /// Whether there is a piece of which nothing has left.
+    pub(super) fn has_more(&self) -> bool {
+        !self.sent.is_all()
+    }
+
     /// Whether something of this piece has left.
     pub(super) fn is_sent(&self, piece: PieceIndex) -> bool {
         self.sent.has(piece)

@@ -123,6 +123,9 @@ impl Torrent {
         let Some(peer) = self.peers.get(key).filter(|peer| peer.capabilities.fast && !peer.is_seed()) else {
             return;
         };
+        if self.config.ablation.random_picker {
+            return;
+        }
         let is_worth =
             |piece| picker.have().has(piece) && picker.availability(piece) == 0 && !peer.has(piece);
         if let Some(piece) = suggestions.next(info.layout().pieces(), is_worth) {
@@ -220,6 +223,7 @@ impl Torrent {
     pub(super) fn feed(&mut self, now: Time) {
         let rate = self.uploaded.rate(now, 3);
         let (leeching, trading) = (self.is_leeching(), self.is_trading());
+        let (random, passes_on) = (self.config.ablation.random_picker, !self.config.ablation.no_choker);
         let Self { peers, feeder, actions, phase: Phase::Content(content), .. } = self else { return };
         let (mut begun, mut spent) = (Vec::new(), Vec::new());
         while !feeder.is_ahead(now, rate) {
@@ -234,7 +238,8 @@ impl Torrent {
                 pieces.map(|(piece, at_hand)| {
                     // What is on its way to another is as good as there.
                     let sent = u32::from(!at_hand && content.suggestions.is_sent(piece));
-                    (piece, 2 * content.picker.availability(piece).max(sent) + u32::from(!at_hand))
+                    let holders = if random { 0 } else { content.picker.availability(piece).max(sent) };
+                    (piece, 2 * holders + u32::from(!at_hand))
                 })
             };
             let standing = |key| {
@@ -253,8 +258,9 @@ impl Torrent {
             };
             let bytes = u64::from(next.length);
             if peer.upload.hand_over(turn.piece, bytes) {
-                if content.is_origin && content.picker.availability(turn.piece) == 0 {
-                    content.first_copies.given(turn.piece, turn.key);
+                if content.is_origin && passes_on {
+                    let is_first = content.picker.availability(turn.piece) == 0;
+                    content.first_copies.given(turn.piece, turn.key, is_first);
                 }
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
@@ -460,7 +466,9 @@ impl Content {
         if leeching {
             peer.debt(self.info.layout())
         } else {
-            self.first_copies.kept(key, peer.upload.at_hand.map(|(piece, _)| piece))
+            let in_part = |&(piece, sent): &(PieceIndex, u32)| sent < self.info.layout().block_count(piece);
+            let at_hand = peer.upload.at_hand.filter(in_part).map(|(piece, _)| piece);
+            self.first_copies.kept(key, at_hand, self.suggestions.has_more())
         }
     }
 }

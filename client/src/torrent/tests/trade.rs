@@ -546,3 +546,43 @@ fn a_super_seed_says_what_it_named_and_serves_nothing_else_until_all_of_it_is_el
     scene.says(peers[1], [Message::Request(block(third, 0))]);
     assert!(scene.blocks_to(peers[1]).contains(&block(third, 0)));
 }
+
+#[test]
+fn who_comes_again_under_another_name_gets_no_second_taste() {
+    let taste = |scene: &mut Scene, address: u8, name: u8| {
+        let peer = Connected {
+            addr: addr(address),
+            direction: Direction::Incoming,
+            capabilities: MODERN,
+            peer_id: PeerId([name; 20]),
+            utp: false,
+        };
+        let key = scene.torrent.handle_connected(scene.now, peer).unwrap();
+        scene.says(key, [Message::HaveNone, Message::Interested]);
+        scene.pass(choker::ROUND);
+        let wanted = (0..2).flat_map(|piece| (0..16).map(move |number| block(piece, number)));
+        scene.says(key, wanted.map(Message::Request));
+        let mut given = Vec::new();
+        loop {
+            let blocks = scene.blocks_to(key);
+            scene.take();
+            if blocks.is_empty() {
+                break;
+            }
+            for block in blocks {
+                scene.torrent.handle_block_sent(scene.now, key, block);
+                scene.drain();
+                given.push(block);
+            }
+        }
+        scene.torrent.handle_disconnected(scene.now, key);
+        scene.drain();
+        given.len()
+    };
+    // Ten pieces of 256 KiB, of which we lack some that a seed has.
+    let mut scene = Scene::new(10, 16, |piece| piece < 5, |_| {});
+    scene.generous_seed(9);
+    assert_eq!(taste(&mut scene, 1, 1), 16, "a piece");
+    assert_eq!(taste(&mut scene, 1, 2), 0);
+    assert_eq!(taste(&mut scene, 2, 3), 16, "from another network");
+}
