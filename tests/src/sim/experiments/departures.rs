@@ -34,13 +34,19 @@ pub(super) fn run(setup: &Setup) -> Vec<Row> {
     let mut rows = Vec::new();
     let bytes = Leaving::AfterUploading(u64::from(pieces) * (256 << 10));
     let cases = [
-        (0, Leaving::OnceSpread, "every piece is out"),
-        (0, bytes, "exactly F bytes are out"),
-        (10, Leaving::OnceTwofold, "two have every piece"),
-        (30, Leaving::OnceTwofold, "two have every piece"),
+        (0, Leaving::OnceSpread, false, "every piece is out"),
+        (0, bytes, false, "exactly F bytes are out"),
+        (0, bytes, true, "super-seeding, exactly F bytes are out"),
+        (10, Leaving::OnceTwofold, false, "two have every piece"),
+        (30, Leaving::OnceTwofold, false, "two have every piece"),
     ];
-    for (percent, leaving, when) in cases {
-        let scenarios: Vec<_> = (1..=seeds).map(|seed| departing(seed, pieces, percent, leaving)).collect();
+    for (percent, leaving, super_seed, when) in cases {
+        let scenario = |seed| {
+            let mut scenario = departing(seed, pieces, percent, leaving);
+            scenario.nodes[0].super_seed = super_seed;
+            scenario
+        };
+        let scenarios: Vec<_> = (1..=seeds).map(scenario).collect();
         let runs = run_all(&scenarios, setup.jobs);
         for run in &runs {
             assert!(run.violation_count == 0, "seed {}: {:?}", run.seed, run.violations);
