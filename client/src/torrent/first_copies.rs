@@ -173,14 +173,14 @@ mod tests {
         let [rider, new, other] = [90, 91, 92].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
         copies.given(pieces[99], rider, true);
-        for number in 0..2 * TRIALS {
+        for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
             let is_tried = copies.kept(new, None, true) == 0;
             assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
             assert_eq!(copies.kept(new, None, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
-            copies.given(pieces[number], tried, true);
-            assert_eq!(copies.kept(tried, Some(pieces[number]), true), 0, "it gets all of the piece");
-            copies.seen(pieces[number], other);
+            copies.given(piece, tried, true);
+            assert_eq!(copies.kept(tried, Some(piece), true), 0, "it gets all of the piece");
+            copies.seen(piece, other);
         }
     }
 

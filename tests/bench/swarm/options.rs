@@ -19,7 +19,7 @@ usage: cargo bench -p tests --bench swarm -- [OPTION VALUE]...       (as root: i
        classes-leave        the same; who has all of it leaves
        riders               as flash, but a quarter of the leechers uploads nothing
        seed-leaves          as flash; the seeder leaves once it has sent about one copy, the others once they have all of it
-       slow-source          as flash; at 98 % the seeder slows down to 1 % of its rate
+       slow-source          as flash, but the seeder has 8 Mbit/s, and slows down to 1 % of it at 98 %
        mixed                as flash, half of the leechers and the seeder sprat, the others libtorrent or transmission
   --only CLIENT,...         of sprat, libtorrent, transmission, aria2, rqbit     [all of them]
                             and sprat-utp: sprat over uTP alone

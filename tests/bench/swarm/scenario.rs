@@ -124,9 +124,13 @@ impl Scenario {
                 incident: Some(Incident::Leaves { copies }),
                 ..flash
             },
-            "slow-source" => {
-                Self { name: "slow-source", incident: Some(Incident::Slows { at: 0.98, to: 0.01 }), ..flash }
-            }
+            "slow-source" => Self {
+                name: "slow-source",
+                // At the pace of the others it would have the last pieces to itself still, and everybody would wait for them.
+                seed_up: 8 * MBIT,
+                incident: Some(Incident::Slows { at: 0.98, to: 0.01 }),
+                ..flash
+            },
             "mixed" => Self { name: "mixed", mixed: true, ..flash.with_every(2, Kind::Other) },
             _ => return None,
         })

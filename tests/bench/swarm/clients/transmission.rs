@@ -21,10 +21,12 @@ pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
         "download-dir": data(job.work), "incomplete-dir-enabled": false, "start-added-torrents": true,
         "watch-dir": watched, "watch-dir-enabled": true, "torrent-added-verify-mode": "full",
         "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
+        // "Info" of version 4, everything of version 3: the flag for it is another one in each.
+        "message-level": 4,
         "script-torrent-done-enabled": true, "script-torrent-done-filename": done_script(job.work),
     });
     std::fs::write(job.work.join("settings.json"), settings.to_string()).expect("a file can be written");
     let mut command = job.host.command(program);
-    command.args(["--foreground", "--log-level=info", "--config-dir"]).arg(job.work);
+    command.args(["--foreground", "--config-dir"]).arg(job.work);
     command
 }
