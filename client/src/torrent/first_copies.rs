@@ -50,23 +50,13 @@ impl FirstCopies {
         (self.counts.get(&key).copied().unwrap_or_default(), self.proven.contains(&key))
     }
 
-    /// A piece goes to this peer. `is_first`: nobody else has it.
-    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey, is_first: bool) {
-        match self.holders.entry(piece) {
-            Entry::Vacant(vacant) if is_first => {
-                vacant.insert(key);
-                *self.counts.entry(key).or_default() += 1;
-            }
-            // If a second peer has it soon, that is our doing, and the first has nothing from it: it sits on the piece for good.
-            Entry::Occupied(held) if *held.get() != key => {
-                let holder = held.remove();
-                if self.proven.contains(&holder) {
-                    self.recount(holder);
-                }
-            }
-            Entry::Vacant(_) | Entry::Occupied(_) => {}
+    /// A piece that nobody else has goes to this peer.
+    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey) {
+        if let Entry::Vacant(vacant) = self.holders.entry(piece) {
+            vacant.insert(key);
+            *self.counts.entry(key).or_default() += 1;
+            self.count_trials();
         }
-        self.count_trials();
     }
 
     /// A peer has this piece.
@@ -136,34 +126,18 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [generous, stingy] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[0], generous, true);
-        copies.given(pieces[1], stingy, true);
+        copies.given(pieces[0], generous);
+        copies.given(pieces[1], stingy);
         assert_eq!(copies.kept(generous, Some(pieces[0]), true), 0, "it has only a part of it");
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [2, 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
-        copies.given(pieces[2], generous, true);
-        copies.given(pieces[3], stingy, true);
+        copies.given(pieces[2], generous);
+        copies.given(pieces[3], stingy);
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, 3]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None, true), 0);
         assert!(copies.holds(generous) && !copies.holds(stingy));
-    }
-
-    #[test]
-    fn who_has_a_piece_that_we_gave_twice_has_not_passed_it_on() {
-        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
-        let pieces: Vec<_> = layout.pieces().collect();
-        let [rider, other] = [1, 2].map(PeerKey::for_test);
-        let mut copies = FirstCopies::default();
-        copies.given(pieces[0], rider, true);
-        copies.given(pieces[0], other, false);
-        copies.seen(pieces[0], other);
-        assert_eq!(copies.kept(rider, None, true), 2);
-        // Of another piece it does.
-        copies.given(pieces[1], rider, true);
-        copies.seen(pieces[1], other);
-        assert_eq!(copies.kept(rider, None, true), 0);
     }
 
     #[test]
@@ -172,13 +146,13 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [rider, new, other] = [90, 91, 92].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[99], rider, true);
+        copies.given(pieces[99], rider);
         for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
             let is_tried = copies.kept(new, None, true) == 0;
             assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
             assert_eq!(copies.kept(new, None, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
-            copies.given(piece, tried, true);
+            copies.given(piece, tried);
             assert_eq!(copies.kept(tried, Some(piece), true), 0, "it gets all of the piece");
             copies.seen(piece, other);
         }
@@ -190,7 +164,7 @@ mod tests {
         let piece = layout.piece(0).unwrap();
         let [before, after] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(piece, before, true);
+        copies.given(piece, before);
         let (kept, proven) = copies.standing(before);
         copies.lost(before);
         copies.came(after, Account { kept, proven, ..Account::default() });

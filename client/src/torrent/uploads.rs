@@ -258,9 +258,8 @@ impl Torrent {
             };
             let bytes = u64::from(next.length);
             if peer.upload.hand_over(turn.piece, bytes) {
-                if content.is_origin && passes_on {
-                    let is_first = content.picker.availability(turn.piece) == 0;
-                    content.first_copies.given(turn.piece, turn.key, is_first);
+                if content.is_origin && passes_on && content.picker.availability(turn.piece) == 0 {
+                    content.first_copies.given(turn.piece, turn.key);
                 }
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
