@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Job, data, done_script, go};
 
 /// What it says when it could begin.
-pub(super) const READY: &str = "for new torrent files";
+pub(super) const READY: &str = "Watching";
 
 pub(super) fn command(program: &Path, job: &Job<'_>) -> Command {
     let watched = go(job.work).parent().expect("it is in a directory").to_owned();
