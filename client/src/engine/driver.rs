@@ -232,9 +232,8 @@ impl Driver {
             let wake = self.wake();
             tokio::select! {
                 _ = inputs.peer_events.recv_many(&mut batch, PEER_BATCH) => {
-                    let now = self.now();
                     for (key, event) in batch.drain(..) {
-                        self.handle_peer(now, key, event);
+                        self.handle_peer(key, event);
                         self.act();
                     }
                 }
@@ -328,10 +327,12 @@ impl Driver {
 
     // -- what happens
 
-    fn handle_peer(&mut self, now: Time, key: PeerKey, event: PeerEvent) {
+    fn handle_peer(&mut self, key: PeerKey, event: PeerEvent) {
         if !self.connections.contains_key(&key) {
             return; // It was on its way when we disconnected.
         }
+        // Not once for a batch: what is done about one of its events tells the core a later time.
+        let now = self.now();
         match event {
             PeerEvent::Message(message) => self.torrent.handle_message(now, key, message),
             PeerEvent::Block(block, payload) => {
