@@ -330,6 +330,11 @@ impl Storage {
         self.inner.shared.serve(part, out)
     }
 
+    /// The same if it can be had without waiting for a disk; else false. Never blocks.
+    pub fn read_at_hand(&self, part: BlockRequest, out: &mut Vec<u8>) -> bool {
+        self.inner.shared.serve_at_hand(part, out)
+    }
+
     /// Where the kernel can send parts of a piece from, without a copy and without waiting for a disk: the first of these and those behind
     /// it, as long as each follows the one before. `None` if the first has to be read ([`Self::read_blocking`]). Never blocks.
     pub fn direct(&self, parts: &[BlockRequest]) -> Option<Direct> {

@@ -42,6 +42,9 @@ pub(super) const MIN_RATE: u64 = 1024;
 /// a time would do more good. On a fast line a batch, for fewer system calls.
 const MIN_UNSENT: u32 = 16 * 1024;
 
+/// A block and its bytes.
+type Copied = (BlockRequest, Vec<u8>);
+
 pub(super) struct Writer<'a> {
     outlet: Outlet<'a>,
     outbox: &'a Outbox,
@@ -123,32 +126,48 @@ impl<'a> Writer<'a> {
 
     async fn send_blocks(
         &mut self,
-        mut blocks: Vec<BlockRequest>,
-        memory: Option<SemaphorePermit<'a>>,
+        blocks: Vec<BlockRequest>,
+        mut memory: Option<SemaphorePermit<'a>>,
     ) -> Result<(), End> {
         let Some(storage) = self.link.storage.get() else {
             debug_assert!(false, "blocks are sent only once there is data");
             return Err(End::Ended);
         };
         self.send_messages().await?;
-        let mut direct = 0;
-        while let Some(tcp) = self.outlet.plain()
-            && let Some(source) = storage.direct(&blocks[direct..])
-        {
-            direct += self.send_direct(tcp, storage, &blocks[direct..][..source.blocks()], &source).await?;
-        }
-        blocks.drain(..direct);
-        self.copies = !blocks.is_empty();
-        if self.copies {
-            let bytes = blocks.iter().map(|block| block.length).sum();
-            let memory = match memory {
-                Some(memory) => memory,
-                None => take_memory(self.link, bytes).await?,
-            };
-            self.send_copies(storage, blocks).await?;
-            drop(memory);
+        self.copies = false;
+        let mut rest = &blocks[..];
+        while !rest.is_empty() {
+            if let Some(tcp) = self.outlet.plain()
+                && let Some(source) = storage.direct(rest)
+            {
+                let sent = self.send_direct(tcp, storage, &rest[..source.blocks()], &source).await?;
+                rest = &rest[sent..];
+                continue;
+            }
+            self.copies = true;
+            if memory.is_none() {
+                let bytes = rest.iter().map(|block| block.length).sum();
+                memory = Some(take_memory(self.link, bytes).await?);
+            }
+            let mut copies = self.read_at_hand(storage, rest);
+            rest = &rest[copies.len()..];
+            if copies.is_empty() {
+                copies = self.read_blocks(storage.clone(), std::mem::take(&mut rest).to_vec()).await?;
+            }
+            self.send_copies(copies).await?;
         }
         Ok(())
+    }
+
+    /// Reads the first of these, up to one that the kernel can send from its file, or that a disk must be waited for.
+    fn read_at_hand(&self, storage: &Storage, blocks: &[BlockRequest]) -> Vec<Copied> {
+        let direct = |from: usize| self.outlet.plain().is_some() && storage.direct(&blocks[from..]).is_some();
+        let read = |(number, block): (usize, &BlockRequest)| {
+            let mut payload = Vec::new();
+            let here = (number == 0 || !direct(number)) && storage.read_at_hand(*block, &mut payload);
+            here.then_some((*block, payload))
+        };
+        blocks.iter().enumerate().map_while(read).collect()
     }
 
     /// The kernel sends them from their file. Returns how many have left: all, unless it can't go on.
@@ -200,8 +219,7 @@ impl<'a> Writer<'a> {
         self.write_all(&mut [IoSlice::new(rest)], VecDeque::from([(rest.len(), block)])).await
     }
 
-    async fn send_copies(&mut self, storage: &Storage, blocks: Vec<BlockRequest>) -> Result<(), End> {
-        let blocks = self.read_blocks(storage.clone(), blocks).await?;
+    async fn send_copies(&mut self, blocks: Vec<Copied>) -> Result<(), End> {
         let messages = self.outbox.take_messages();
         let headers: Vec<_> = blocks.iter().map(|(block, _)| block_header(*block)).collect();
         let mut parts = Vec::with_capacity(1 + 2 * blocks.len());
@@ -217,11 +235,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Off the network threads: the disk may take its time.
-    async fn read_blocks(
-        &self,
-        storage: Storage,
-        blocks: Vec<BlockRequest>,
-    ) -> Result<Vec<(BlockRequest, Vec<u8>)>, End> {
+    async fn read_blocks(&self, storage: Storage, blocks: Vec<BlockRequest>) -> Result<Vec<Copied>, End> {
         let read = tokio::task::spawn_blocking(move || {
             let read = |block| {
                 let mut payload = Vec::new();

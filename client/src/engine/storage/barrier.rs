@@ -97,8 +97,9 @@ impl Shared {
             ledger.synced(self.info.layout(), &batch);
             ledger.take_whole()
         };
+        let mut nearby = self.files.root().nearby();
         for file in whole {
-            finished.push((file, self.files.finish(file, self.replace[file])?));
+            finished.push((file, self.files.finish(file, self.replace[file], &mut nearby)?));
         }
         self.sync_directories(finished.iter().map(|&(file, _)| file))?;
         let mut records = self.records.lock().unwrap();

@@ -2,9 +2,10 @@
 //! a link planted on the way, even while we run, leads nowhere. The kernel does so in one call where it knows how (openat2), else it is
 //! done step by step.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -66,13 +67,11 @@ impl From<&Metadata> for Seen {
     }
 }
 
-/// How a file is opened.
+/// How a file that is there is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Open {
     Read,
     Write,
-    /// For writing, and it must not exist yet; directories on the way are made.
-    Create,
 }
 
 /// An open directory. Paths given to it are relative and made of plain names.
@@ -113,25 +112,46 @@ impl Beneath {
         Ok(rustix::fs::syncfs(&self.directory)?)
     }
 
-    pub(super) fn file(&self, path: &Path, how: Open) -> io::Result<File> {
-        // Without NONBLOCK, opening a FIFO that somebody put there would wait for its other end.
-        let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let (flags, mode) = match how {
-            Open::Read => (flags | OFlags::RDONLY, Mode::empty()),
-            Open::Write => (flags | OFlags::RDWR, Mode::empty()),
-            Open::Create => {
-                (flags | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o666))
-            }
-        };
-        let file = match self.open_below(path, flags, mode) {
-            Err(error) if how == Open::Create && error.kind() == io::ErrorKind::NotFound => {
+    /// A regular file that is there, and what it looks like.
+    pub(super) fn file(&self, path: &Path, how: Open) -> io::Result<(File, Seen)> {
+        regular(self.open_below(path, how.flags(), Mode::empty())?)
+    }
+
+    /// The same if the kernel knows the way to it without asking a disk; `None` also if anything is wrong with it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn file_at_hand(&self, path: &Path) -> Option<(File, Seen)> {
+        if !is_plain(path) {
+            return None;
+        }
+        let resolve = Self::RESOLVE | rustix::fs::ResolveFlags::CACHED;
+        let opened =
+            rustix::fs::openat2(&self.directory, path, Open::Read.flags(), Mode::empty(), resolve).ok()?;
+        regular(opened).ok()
+    }
+
+    /// Not on this system.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn file_at_hand(&self, _path: &Path) -> Option<(File, Seen)> {
+        None
+    }
+
+    /// A new file, to be written to; directories on the way are made. An error if something is there.
+    pub(super) fn create(&self, path: &Path) -> io::Result<File> {
+        let flags = Open::Write.flags() | OFlags::CREATE | OFlags::EXCL;
+        let mode = Mode::from_raw_mode(0o666);
+        let created = match self.open_below(path, flags, mode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 drop(self.walk(path.parent().unwrap_or(Path::new("")), true)?);
-                self.open_below(path, flags, mode)?
+                self.open_below(path, flags, mode)
             }
-            opened => opened?,
+            created => created,
         };
-        let file = File::from(file);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+        created.map(File::from)
+    }
+
+    /// For looks at many files, and their renaming.
+    pub(super) fn nearby(&self) -> Nearby<'_> {
+        Nearby { root: self, last: None }
     }
 
     /// What is there, and can be read; `None` if nothing is.
@@ -139,73 +159,22 @@ impl Beneath {
     /// # Errors
     /// Also if something other than a regular file is there.
     pub(super) fn look(&self, path: &Path) -> io::Result<Option<Seen>> {
-        // Before it is opened: opening a device may do things.
-        match self.glance(path)? {
-            None => Ok(None),
-            Some(_) => Ok(Some(Seen::of(&self.file(path, Open::Read)?)?)),
-        }
-    }
-
-    /// What is there, whether it can be read or not; `None` if nothing is.
-    ///
-    /// # Errors
-    /// Also if something other than a regular file is there.
-    pub(super) fn glance(&self, path: &Path) -> io::Result<Option<Seen>> {
-        let missing = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
-            _ => Err(error),
-        };
-        #[cfg(target_os = "linux")]
-        {
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = match self.open_below(path, flags, Mode::empty()) {
-                Ok(found) => File::from(found),
-                Err(error) => return missing(error),
-            };
-            let meta = file.metadata()?;
-            if meta.is_file() { Ok(Some(Seen::from(&meta))) } else { Err(not_regular()) }
-        }
-        #[cfg(not(target_os = "linux"))]
-        {
-            let (parent, name) = match self.parent(path, false) {
-                Ok(found) => found,
-                Err(error) => return missing(error),
-            };
-            match rustix::fs::statat(parent.fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                    Seen::of(&self.file(path, Open::Read)?).map(Some)
-                }
-                Ok(_) => Err(not_regular()),
-                Err(error) => missing(error.into()),
-            }
-        }
-    }
-
-    /// Renames within one directory. Unless `replace`, it is an error if the new name is taken.
-    pub(super) fn rename(&self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
-        let (parent, old) = self.parent(from, false)?;
-        let new = to.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        debug_assert_eq!(from.parent(), to.parent());
-        if !replace {
-            match rename_into_nothing(parent.fd(), old, new) {
-                // Not every file system knows how.
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
-                    if rustix::fs::statat(parent.fd(), new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                        return Err(io::ErrorKind::AlreadyExists.into());
-                    }
-                }
-                done => return Ok(done?),
-            }
-        }
-        Ok(rustix::fs::renameat(parent.fd(), old, parent.fd(), new)?)
+        self.nearby().look(path)
     }
 
     /// Makes durable which names the directory `path` (empty: the directory itself) holds.
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let within = self.walk(path, false)?;
-        // A descriptor of its own: syncing may need one that was opened for reading, which this is.
-        Ok(rustix::fs::fsync(within.fd())?)
+        // Syncing needs a descriptor that was opened for reading.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::fsync(rustix::fs::openat(within.fd(), ".", flags, Mode::empty())?)?)
     }
+
+    /// What the way to a file may not do.
+    #[cfg(target_os = "linux")]
+    const RESOLVE: rustix::fs::ResolveFlags = rustix::fs::ResolveFlags::BENEATH
+        .union(rustix::fs::ResolveFlags::NO_SYMLINKS)
+        .union(rustix::fs::ResolveFlags::NO_MAGICLINKS);
 
     /// Opens what is there. Where the system can be told to follow no link, by one call.
     fn open_below(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
@@ -222,13 +191,11 @@ impl Beneath {
     /// `None`: it has to be tried step by step, if only to say what stands in the way.
     #[cfg(target_os = "linux")]
     fn open_at_once(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<Option<OwnedFd>> {
-        use rustix::fs::ResolveFlags;
         use rustix::io::Errno;
-        if path.components().any(|component| !matches!(component, Component::Normal(_))) {
+        if !is_plain(path) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(&self.directory, path, flags, mode, resolve) {
+        match rustix::fs::openat2(&self.directory, path, flags, mode, Self::RESOLVE) {
             Ok(opened) => Ok(Some(opened)),
             // A kernel before 5.6, or a sandbox that does not know the call; something on the way that is no directory.
             Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => {
@@ -243,13 +210,13 @@ impl Beneath {
         Ok(None)
     }
 
-    fn parent<'a>(&self, path: &'a Path, create: bool) -> io::Result<(Step<'_>, &'a std::ffi::OsStr)> {
+    fn parent<'a>(&self, path: &'a Path, create: bool) -> io::Result<(Step<'_>, &'a OsStr)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         Ok((self.walk(path.parent().unwrap_or(Path::new("")), create)?, name))
     }
 
     fn walk(&self, path: &Path, create: bool) -> io::Result<Step<'_>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = STEP | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut at = Step::Root(&self.directory);
         if path == Path::new("") {
             return Ok(at);
@@ -273,13 +240,79 @@ impl Beneath {
     }
 }
 
+/// Looks at files below a directory, and renames them. It keeps the directory of the last one open, since the next is mostly beside it; so it is
+/// for one round through many files, not to be kept.
+#[derive(Debug)]
+pub(super) struct Nearby<'a> {
+    root: &'a Beneath,
+    /// Its path; `None`: it is not there.
+    last: Option<(PathBuf, Option<Step<'a>>)>,
+}
+
+impl<'a> Nearby<'a> {
+    /// See [`Beneath::look`].
+    pub(super) fn look(&mut self, path: &Path) -> io::Result<Option<Seen>> {
+        // Before it is opened: opening a device may do things.
+        match self.glance(path)? {
+            None => Ok(None),
+            Some(_) => self.root.file(path, Open::Read).map(|(_, seen)| Some(seen)),
+        }
+    }
+
+    /// What is there, whether it can be read or not; `None` if nothing is.
+    ///
+    /// # Errors
+    /// Also if something other than a regular file is there.
+    pub(super) fn glance(&mut self, path: &Path) -> io::Result<Option<Seen>> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let Some(directory) = self.directory(path)? else { return Ok(None) };
+        match glance_at(directory.fd(), name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            seen => seen.map(Some),
+        }
+    }
+
+    /// Renames within one directory. Unless `replace`, it is an error if the new name is taken.
+    pub(super) fn rename(&mut self, from: &Path, to: &Path, replace: bool) -> io::Result<()> {
+        debug_assert_eq!(from.parent(), to.parent());
+        let (old, new) = from.file_name().zip(to.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
+        let directory = self.directory(from)?.ok_or(io::ErrorKind::NotFound)?.fd();
+        if !replace {
+            match rename_into_nothing(directory, old, new) {
+                // Not every file system knows how.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+                    if rustix::fs::statat(directory, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                        return Err(io::ErrorKind::AlreadyExists.into());
+                    }
+                }
+                done => return Ok(done?),
+            }
+        }
+        Ok(rustix::fs::renameat(directory, old, directory, new)?)
+    }
+
+    /// The directory that holds `path`.
+    fn directory(&mut self, path: &Path) -> io::Result<Option<&Step<'a>>> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
+            let found = match self.root.walk(parent, false) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                found => Some(found?),
+            };
+            self.last = Some((parent.to_path_buf(), found));
+        }
+        Ok(self.last.as_ref().and_then(|(_, found)| found.as_ref()))
+    }
+}
+
+#[derive(Debug)]
 enum Step<'a> {
     Root(&'a OwnedFd),
     Below(OwnedFd),
 }
 
 impl Step<'_> {
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Root(fd) => fd.as_fd(),
             Self::Below(fd) => fd.as_fd(),
@@ -287,21 +320,75 @@ impl Step<'_> {
     }
 }
 
+/// How a directory is opened on the way to something in it: to be let through is enough.
+#[cfg(target_os = "linux")]
+const STEP: OFlags = OFlags::PATH;
+#[cfg(not(target_os = "linux"))]
+const STEP: OFlags = OFlags::RDONLY;
+
+/// Nothing but names.
+#[cfg(target_os = "linux")]
+fn is_plain(path: &Path) -> bool {
+    path.components().all(|component| matches!(component, Component::Normal(_)))
+}
+
+impl Open {
+    fn flags(self) -> OFlags {
+        // Without NONBLOCK, opening a FIFO that somebody put there would wait for its other end.
+        let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        flags
+            | match self {
+                Self::Read => OFlags::RDONLY,
+                Self::Write => OFlags::RDWR,
+            }
+    }
+}
+
+fn regular(opened: OwnedFd) -> io::Result<(File, Seen)> {
+    let file = File::from(opened);
+    let meta = file.metadata()?;
+    if meta.is_file() { Ok((file, Seen::from(&meta))) } else { Err(not_regular()) }
+}
+
+/// What bears this name in this directory.
+#[cfg(target_os = "linux")]
+fn glance_at(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Seen> {
+    use rustix::fs::StatxFlags;
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let found = rustix::fs::statx(directory, name, AtFlags::SYMLINK_NOFOLLOW, wanted)?;
+    if FileType::from_raw_mode(found.stx_mode.into()) != FileType::RegularFile {
+        return Err(not_regular());
+    }
+    let time = |time: rustix::fs::StatxTimestamp| (time.tv_sec, i64::from(time.tv_nsec));
+    let born = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let stamp = Stamp {
+        identity: Identity { inode: found.stx_ino, born: if born { time(found.stx_btime) } else { (0, 0) } },
+        size: found.stx_size,
+        modified: time(found.stx_mtime),
+        changed: time(found.stx_ctime),
+    };
+    let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+    Ok(Seen { stamp, allocated: found.stx_blocks.saturating_mul(512), device })
+}
+
+/// What bears this name in this directory. Only an open file says when it was made.
+#[cfg(not(target_os = "linux"))]
+fn glance_at(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Seen> {
+    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(not_regular());
+    }
+    let opened = rustix::fs::openat(directory, name, Open::Read.flags(), Mode::empty())?;
+    regular(opened).map(|(_, seen)| seen)
+}
+
 #[cfg(any(target_os = "linux", target_os = "macos"))]
-fn rename_into_nothing(
-    parent: std::os::fd::BorrowedFd<'_>,
-    old: &std::ffi::OsStr,
-    new: &std::ffi::OsStr,
-) -> rustix::io::Result<()> {
+fn rename_into_nothing(parent: BorrowedFd<'_>, old: &OsStr, new: &OsStr) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(parent, old, parent, new, RenameFlags::NOREPLACE)
 }
 
 /// Says what stands in the way where the plain error ("not a directory", "too many levels of symbolic links") would puzzle.
-fn explain(
-    error: rustix::io::Errno,
-    parent: std::os::fd::BorrowedFd<'_>,
-    name: &std::ffi::OsStr,
-) -> io::Error {
+fn explain(error: rustix::io::Errno, parent: BorrowedFd<'_>, name: &OsStr) -> io::Error {
     if !matches!(error, rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) {
         return error.into();
     }
@@ -336,9 +423,9 @@ mod tests {
     #[test]
     fn directories_are_made_on_the_way_to_a_new_file() {
         let (dir, beneath) = beneath();
-        beneath.file(Path::new("a/b/c"), Open::Create).unwrap();
+        beneath.create(Path::new("a/b/c")).unwrap();
         assert!(dir.path().join("a/b/c").is_file());
-        let again = beneath.file(Path::new("a/b/c"), Open::Create).unwrap_err();
+        let again = beneath.create(Path::new("a/b/c")).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         beneath.sync_directory(Path::new("a/b")).unwrap();
         beneath.sync_directory(Path::new("")).unwrap();
@@ -352,9 +439,11 @@ mod tests {
         symlink(outside.path(), dir.path().join("d")).unwrap();
         symlink(outside.path().join("f"), dir.path().join("f")).unwrap();
         for path in ["d/f", "d/new", "f"] {
-            for how in [Open::Read, Open::Write, Open::Create] {
+            for how in [Open::Read, Open::Write] {
                 beneath.file(Path::new(path), how).unwrap_err();
             }
+            beneath.create(Path::new(path)).unwrap_err();
+            assert!(beneath.file_at_hand(Path::new(path)).is_none());
             beneath.look(Path::new(path)).unwrap_err();
         }
         let said = beneath.file(Path::new("d/f"), Open::Read).unwrap_err().to_string();
@@ -366,17 +455,19 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_glance_needs_no_leave_to_read_and_sees_what_a_look_sees() {
         let (dir, beneath) = beneath();
-        beneath.file(Path::new("a/b"), Open::Create).unwrap().set_len(5).unwrap();
+        beneath.create(Path::new("a/b")).unwrap().set_len(5).unwrap();
         let path = Path::new("a/b");
-        let (glance, look) = (beneath.glance(path).unwrap().unwrap(), beneath.look(path).unwrap().unwrap());
-        assert_eq!((glance.stamp, glance.device, glance.stamp.size), (look.stamp, look.device, 5));
+        let mut nearby = beneath.nearby();
+        let (glance, look) = (nearby.glance(path).unwrap().unwrap(), nearby.look(path).unwrap().unwrap());
+        assert_eq!((glance.stamp, glance.device), (look.stamp, look.device));
+        assert_eq!((glance.allocated, glance.stamp.size), (look.allocated, 5));
         for absent in ["a/c", "c/b"] {
-            assert!(beneath.glance(Path::new(absent)).unwrap().is_none());
+            assert!(nearby.glance(Path::new(absent)).unwrap().is_none());
         }
         symlink("b", dir.path().join("a/link")).unwrap();
         symlink("a", dir.path().join("d")).unwrap();
         for linked in ["a/link", "d/b", "a/b/c"] {
-            beneath.glance(Path::new(linked)).unwrap_err();
+            nearby.glance(Path::new(linked)).unwrap_err();
         }
     }
 
@@ -384,7 +475,8 @@ mod tests {
     fn names_that_climb_are_refused() {
         let (_dir, beneath) = beneath();
         for path in ["../x", "a/../../x", "/etc/passwd", "", ".."] {
-            assert!(beneath.file(Path::new(path), Open::Create).is_err(), "{path}");
+            assert!(beneath.create(Path::new(path)).is_err(), "{path}");
+            assert!(beneath.file_at_hand(Path::new(path)).is_none(), "{path}");
         }
     }
 
@@ -405,9 +497,10 @@ mod tests {
         let (dir, beneath) = beneath();
         std::fs::write(dir.path().join("old"), b"1").unwrap();
         std::fs::write(dir.path().join("new"), b"2").unwrap();
-        let taken = beneath.rename(Path::new("old"), Path::new("new"), false).unwrap_err();
+        let mut nearby = beneath.nearby();
+        let taken = nearby.rename(Path::new("old"), Path::new("new"), false).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        beneath.rename(Path::new("old"), Path::new("new"), true).unwrap();
+        nearby.rename(Path::new("old"), Path::new("new"), true).unwrap();
         assert_eq!(std::fs::read(dir.path().join("new")).unwrap(), b"1");
     }
 }

@@ -1,9 +1,9 @@
 //! What becomes of each file: decided for all of them before the first is touched.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use super::beneath::{Identity, Open, Seen};
+use super::beneath::{Identity, Open, Seen, Stamp};
 use super::files::{Place, failure};
 use super::journal::{FileRecord, Loaded, Record};
 use super::open::Opening;
@@ -32,6 +32,8 @@ pub(super) struct Made {
     pub(super) files: Vec<usize>,
     /// Every unfinished file lies on the target directory's file system.
     pub(super) one_file_system: bool,
+    /// How each file that is unfinished looks, before anything of it is written.
+    pub(super) unfinished: HashMap<usize, Stamp>,
 }
 
 impl Opening<'_> {
@@ -134,9 +136,9 @@ impl Opening<'_> {
                 }
                 Decision::Empty { exists: true } => self.files.set(file, Place::Own, None, None),
                 Decision::Empty { exists: false } => {
-                    let made_empty = match root.file(own, Open::Create) {
+                    let made_empty = match root.create(own) {
                         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                            root.file(own, Open::Write).and_then(|file| file.set_len(0))
+                            root.file(own, Open::Write).and_then(|(file, _)| file.set_len(0))
                         }
                         outcome => outcome.map(drop),
                     };
@@ -146,18 +148,19 @@ impl Opening<'_> {
                 }
                 Decision::Adopt | Decision::Complete => {
                     if *decision == Decision::Adopt {
-                        root.rename(own, part, self.force()).map_err(at("can't rename", Place::Own))?;
+                        let renamed = root.nearby().rename(own, part, self.force());
+                        renamed.map_err(at("can't rename", Place::Own))?;
                         made.files.push(file);
                     }
-                    let open = match root.file(part, Open::Create) {
+                    let open = match root.create(part) {
                         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                            root.file(part, Open::Write)
+                            root.file(part, Open::Write).map(|(open, seen)| (open, seen.stamp.size))
                         }
-                        created => created.inspect(|_| made.files.push(file)),
+                        created => created.map(|open| (open, 0)).inspect(|_| made.files.push(file)),
                     };
-                    let open = open.map_err(at("can't create", Place::Part))?;
-                    let seen =
-                        self.reserve(file, &open).map_err(at("can't reserve room for", Place::Part))?;
+                    let (open, size) = open.map_err(at("can't create", Place::Part))?;
+                    let reserved = self.reserve(file, &open, size);
+                    let seen = reserved.map_err(at("can't reserve room for", Place::Part))?;
                     made.one_file_system &= seen.device == device;
                     if !unfinished.insert((seen.device, seen.stamp.identity)) {
                         // A file system that takes two names for one, or a hard link.
@@ -166,13 +169,15 @@ impl Opening<'_> {
                         return Err(at("can't write", Place::Part)(problem));
                     }
                     self.files.set(file, Place::Part, Some(seen.stamp.identity), None);
+                    made.unfinished.insert(file, seen.stamp);
                 }
             }
         }
         Ok(())
     }
 
-    fn reserve(&self, file: usize, open: &std::fs::File) -> std::io::Result<Seen> {
+    /// `size`: its length so far.
+    fn reserve(&self, file: usize, open: &std::fs::File, size: u64) -> std::io::Result<Seen> {
         let length = self.files.length(file);
         if self.allocate == Allocate::Full {
             match rustix::fs::fallocate(open, rustix::fs::FallocateFlags::empty(), 0, length) {
@@ -181,14 +186,14 @@ impl Opening<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.allocate != Allocate::None && Seen::of(open)?.stamp.size < length {
+        if self.allocate != Allocate::None && size < length {
             open.set_len(length)?;
         }
         Seen::of(open)
     }
 
     /// What the new journal starts with.
-    pub(super) fn record(&self, survey: &Survey) -> Result<Record, StorageError> {
+    pub(super) fn record(&self, survey: &Survey, made: &Made) -> Result<Record, StorageError> {
         let mut record = Record::new(&self.subject);
         for piece in self.layout.pieces().filter(|&p| survey.have.has(p) && !survey.believed.has(p)) {
             // What is seeded nobody wrote just now: it has been there.
@@ -205,11 +210,7 @@ impl Opening<'_> {
             record.files[file] = match (place, survey.found[file]) {
                 // As it looked before it was hashed: whoever changed it since will be noticed.
                 (Place::Own, Some(found)) => known(found.seen.stamp),
-                (Place::Part, _) => {
-                    let found = self.files.root().glance(self.files.relative(file, Place::Part));
-                    let found = found.map_err(failure("can't read", self.files.path(file, Place::Part)))?;
-                    found.and_then(|seen| known(seen.stamp))
-                }
+                (Place::Part, _) => made.unfinished.get(&file).copied().and_then(known),
                 _ => None,
             };
         }

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::files::{OpenFile, Place};
 use super::shared::Shared;
 use crate::wire::BlockRequest;
 
@@ -57,7 +58,7 @@ impl Shared {
         let span = self.spans(piece, begin..*ends.last()?).next()?;
         // Padding, or a part of another file: it has to be put together.
         let here = ends.iter().take_while(|&&end| u64::from(end - begin) <= span.length).count();
-        if here == 0 || self.files.place(span.file) == super::files::Place::Pad {
+        if here == 0 || self.files.place(span.file) == Place::Pad {
             return None;
         }
         let (open, offset) = self.files.unchanged(span)?;
@@ -141,6 +142,24 @@ impl Direct {
 fn is_in_memory(file: &File, offset: u64) -> bool {
     use rustix::io::{ReadWriteFlags, preadv2};
     preadv2(file, &mut [io::IoSliceMut::new(&mut [0])], offset, ReadWriteFlags::NOWAIT) == Ok(1)
+}
+
+impl OpenFile {
+    /// Fills `out` without waiting for a disk; false if that can't be.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_at_hand(&self, out: &mut [u8], offset: u64) -> bool {
+        use rustix::io::{ReadWriteFlags, preadv2};
+        // Not every file system that has all in memory knows the flag.
+        let flags = if self.on_memory { ReadWriteFlags::empty() } else { ReadWriteFlags::NOWAIT };
+        let wanted = out.len();
+        preadv2(&*self.file, &mut [io::IoSliceMut::new(out)], offset, flags) == Ok(wanted)
+    }
+
+    /// Not on this system.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_at_hand(&self, _out: &mut [u8], _offset: u64) -> bool {
+        false
+    }
 }
 
 /// Whether the file is on a file system that has everything in memory.

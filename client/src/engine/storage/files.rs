@@ -1,6 +1,6 @@
 //! The torrent's files as one run of bytes: [`Files`] knows where each lies, keeps a few of them open, reads and writes spans.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use sha1::{Digest, Sha1};
 use torrent_format::{FileSpan, Info};
 
 use super::StorageError;
-use super::beneath::{Beneath, Identity, Open, Stamp};
+use super::beneath::{Beneath, Identity, Nearby, Open, Seen, Stamp};
 use super::direct::is_on_memory;
 
 /// Files open at a time: enough for every thread and the files that peers ask for just now, few enough for many torrents under
@@ -115,17 +115,22 @@ impl Files {
         self.open.lock().unwrap().forget(file);
     }
 
-    /// A file is whole: it gets its length and its name, if it hasn't got them, and is not written to from here on.
+    /// A file is whole: it gets its length and its name, if it hasn't got them, and is not written to from here on. `nearby` is of [`Self::root`].
     ///
     /// # Errors
     /// [`StorageError::Exists`] if the name is taken, unless `replace`.
-    pub(super) fn finish(&self, file: usize, replace: bool) -> Result<Stamp, StorageError> {
+    pub(super) fn finish(
+        &self,
+        file: usize,
+        replace: bool,
+        nearby: &mut Nearby<'_>,
+    ) -> Result<Stamp, StorageError> {
         let state = self.lock(file);
         let own = self.path(file, Place::Own);
         let Entry { own: to, part: from, length, .. } = &self.entries[file];
         if state.place == Place::Part {
             let part = || self.path(file, Place::Part);
-            let found = self.root.glance(from).map_err(|error| failure("can't read", part())(error))?;
+            let found = nearby.glance(from).map_err(|error| failure("can't read", part())(error))?;
             if found.map(|seen| seen.stamp.identity) != state.identity {
                 return Err(mismatch("replaced by another file", part()));
             }
@@ -135,12 +140,12 @@ impl Files {
                 let cut = open.set_len(*length).and_then(|()| open.sync_all());
                 cut.map_err(|error| failure("can't write", part())(error))?;
             }
-            self.root.rename(from, to, replace).map_err(|error| match error.kind() {
+            nearby.rename(from, to, replace).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => StorageError::Exists { path: own.clone() },
                 _ => failure("can't rename a file to", own.clone())(error),
             })?;
         }
-        let found = self.root.glance(to).map_err(failure("can't read", own.clone()))?;
+        let found = nearby.glance(to).map_err(failure("can't read", own.clone()))?;
         let Some(stamp) = found.map(|seen| seen.stamp) else { return Err(mismatch("no such file", own)) };
         self.set(file, Place::Own, Some(stamp.identity), Some(stamp));
         Ok(stamp)
@@ -199,21 +204,47 @@ impl Files {
         Ok(((now.size, now.modified) != (whole.size, whole.modified)).then_some(now))
     }
 
-    /// The file that holds a span, if it is open and the one that was verified, and where in it the span begins.
+    /// The file that holds a span, if it is the one that was verified, and where in it the span begins. `None` also if a disk might have to be
+    /// waited for. Never blocks.
     pub(super) fn unchanged(&self, span: FileSpan) -> Option<(OpenFile, u64)> {
-        let state = self.lock(span.file);
-        let holder = self.holder(span.file);
-        let open = self.open.lock().unwrap().find(holder)?;
-        if let Some(whole) = state.whole {
-            let now = rustix::fs::fstat(&open.file).ok()?;
-            // What they are called and how wide they are differs between platforms.
-            #[allow(clippy::unnecessary_cast)]
-            let now = (now.st_size as u64, (now.st_mtime as i64, now.st_mtime_nsec as i64));
-            if now != (whole.size, whole.modified) {
-                return None;
-            }
+        let (open, holder) = self.at_hand(span.file)?;
+        self.is_unchanged(span.file, &open).then(|| (open, self.offset(span, holder)))
+    }
+
+    /// Reads a span whole, if the kernel has it in memory and its file is the one that was verified. Never blocks.
+    pub(super) fn read_at_hand(&self, span: FileSpan, out: &mut [u8]) -> bool {
+        if self.place(span.file) == Place::Pad {
+            out.fill(0);
+            return true;
         }
-        Some((open, self.offset(span, holder)))
+        let Some((open, holder)) = self.at_hand(span.file) else { return false };
+        // As in `read_even_if_changed`, the look comes after the read.
+        open.read_at_hand(out, self.offset(span, holder)) && self.is_unchanged(span.file, &open)
+    }
+
+    /// The file that holds this one's bytes, open, and its number. `None` if a disk might have to be waited for.
+    fn at_hand(&self, file: usize) -> Option<(OpenFile, usize)> {
+        let holder = self.holder(file);
+        if let Some(open) = self.open.lock().unwrap().find(holder) {
+            return Some((open, holder));
+        }
+        let state = self.lock(holder);
+        if state.place != Place::Own {
+            return None;
+        }
+        let (opened, seen) = self.root.file_at_hand(self.relative(holder, Place::Own))?;
+        let opened = (state.identity == Some(seen.stamp.identity)).then(|| Arc::new(opened))?;
+        Some((self.open.lock().unwrap().keep(holder, &opened, seen.device), holder))
+    }
+
+    /// Whether a file, if it is whole, looks as it did when it was verified.
+    fn is_unchanged(&self, file: usize, open: &OpenFile) -> bool {
+        let Some(whole) = self.lock(file).whole else { return true };
+        let Ok(now) = rustix::fs::fstat(&open.file) else { return false };
+        // What they are called and how wide they are differs between platforms.
+        #[allow(clippy::unnecessary_cast)]
+        let now = (now.st_size as u64, (now.st_mtime as i64, now.st_mtime_nsec as i64));
+        now == (whole.size, whole.modified)
     }
 
     /// Writes a run of bytes into a file that is not whole. Padding goes nowhere.
@@ -254,27 +285,31 @@ impl Files {
             io::ErrorKind::NotFound => mismatch("no such file", path.clone()),
             _ => failure("can't open", path.clone())(error),
         })?;
-        let identity = Stamp::of(&opened).map_err(failure("can't open", path.clone()))?.identity;
-        if state.identity.is_some_and(|known| known != identity) {
+        let (opened, seen) = opened;
+        if state.identity.is_some_and(|known| known != seen.stamp.identity) {
             return Err(mismatch("replaced by another file", path));
         }
         let opened = Arc::new(opened);
-        self.open.lock().unwrap().keep(holder, &opened);
+        self.open.lock().unwrap().keep(holder, &opened, seen.device);
         Ok((opened, holder))
     }
 
-    fn try_open(&self, file: usize, place: Place) -> io::Result<File> {
+    fn try_open(&self, file: usize, place: Place) -> io::Result<(File, Seen)> {
         match place {
             Place::Nowhere | Place::Pad => Err(io::ErrorKind::NotFound.into()),
             Place::Own => self.root.file(self.relative(file, place), Open::Read),
             Place::Part => self.root.file(self.relative(file, place), Open::Write),
-            Place::Spill => std::fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-                .open(&self.spill),
+            Place::Spill => {
+                let opened = std::fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+                    .open(&self.spill)?;
+                let seen = Seen::of(&opened)?;
+                Ok((opened, seen))
+            }
         }
     }
 
@@ -292,6 +327,8 @@ impl Files {
 struct OpenFiles {
     files: Vec<(usize, u64, OpenFile)>,
     uses: u64,
+    /// File systems that were asked whether they have everything in memory, by device.
+    on_memory: HashMap<u64, bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -309,7 +346,7 @@ impl OpenFiles {
         Some(open.clone())
     }
 
-    fn keep(&mut self, file: usize, open: &Arc<File>) {
+    fn keep(&mut self, file: usize, open: &Arc<File>, device: u64) -> OpenFile {
         self.forget(file);
         if self.files.len() >= OPEN_FILES
             && let Some(oldest) = (0..self.files.len()).min_by_key(|&index| self.files[index].1)
@@ -317,8 +354,10 @@ impl OpenFiles {
             self.files.swap_remove(oldest);
         }
         self.uses += 1;
-        let open = OpenFile { file: Arc::clone(open), on_memory: is_on_memory(open) };
-        self.files.push((file, self.uses, open));
+        let on_memory = *self.on_memory.entry(device).or_insert_with(|| is_on_memory(open));
+        let open = OpenFile { file: Arc::clone(open), on_memory };
+        self.files.push((file, self.uses, open.clone()));
+        open
     }
 
     fn forget(&mut self, file: usize) {
@@ -440,10 +479,10 @@ mod tests {
         let file = Arc::new(tempfile::tempfile().unwrap());
         let mut open = OpenFiles::default();
         for number in 0..OPEN_FILES {
-            open.keep(number, &file);
+            open.keep(number, &file, 0);
         }
         assert!(open.find(0).is_some());
-        open.keep(OPEN_FILES, &file);
+        open.keep(OPEN_FILES, &file, 0);
         assert_eq!(open.files.len(), OPEN_FILES);
         assert!(open.find(0).is_some() && open.find(1).is_none());
     }

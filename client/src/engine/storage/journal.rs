@@ -268,9 +268,13 @@ impl Journal {
         self.file.as_ref().write_all(&bytes)
     }
 
-    /// The file is about to be written to.
-    pub(super) fn touched(&mut self, file: usize) -> io::Result<()> {
-        self.append(TOUCHED, &(file as u32).to_le_bytes())
+    /// These files are about to be written to.
+    pub(super) fn touched(&mut self, files: &[usize]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for &file in files {
+            encode(&mut bytes, TOUCHED, &(file as u32).to_le_bytes());
+        }
+        self.file.as_ref().write_all(&bytes)
     }
 
     /// For syncing while others append.
@@ -367,11 +371,11 @@ mod tests {
         record.written.set(piece(1));
         record.files = vec![Some(FileRecord { stamp: stamp(1), touched: false }), None, None];
         let mut journal = Journal::create(&path, &subject, &record).unwrap();
-        journal.touched(0).unwrap();
+        journal.touched(&[0]).unwrap();
         journal.written(piece(4)).unwrap();
         journal.durable(&[piece(1), piece(4)]).unwrap();
         journal.stamps(&[(0, stamp(2)), (2, stamp(3))]).unwrap();
-        journal.touched(2).unwrap();
+        journal.touched(&[2]).unwrap();
         journal.written(piece(11)).unwrap();
         for index in [1, 4] {
             record.durable.set(piece(index));

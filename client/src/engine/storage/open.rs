@@ -1,5 +1,6 @@
 //! Opening: lock, look, judge, hash, decide, and only then touch anything.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -72,14 +73,14 @@ pub(super) fn open(
         // Before the first file: if the machine stops now, the next start knows that what lies there is ours.
         opening.create_journal(&Record::new(&opening.subject))?;
     }
-    let mut made = Made { files: Vec::new(), one_file_system: true };
+    let mut made = Made { files: Vec::new(), one_file_system: true, unfinished: HashMap::new() };
     if let Err(error) = opening.carry_out(&survey, &decisions, &mut made) {
         if fresh && made.files.is_empty() && matches!(opening.loaded, Loaded::Nothing) {
             let _ = std::fs::remove_file(&opening.paths.journal);
         }
         return Err(error);
     }
-    let record = opening.record(&survey)?;
+    let record = opening.record(&survey, &made)?;
     let journal = if options.access == Access::Seed {
         opening.record_seed(&record);
         None

@@ -129,15 +129,16 @@ impl Shared {
         verified: bool,
     ) -> Result<(), StorageError> {
         let length: usize = run.iter().map(|block| block.len()).sum();
+        let within = begin..begin + length as u32;
+        self.touch(piece, within.clone())?;
         let mut blocks = Cursor { blocks: run, skip: 0 };
-        for span in self.spans(piece, begin..begin + length as u32) {
+        for span in self.spans(piece, within) {
             let slices = blocks.take(span.length as usize);
             if self.files.place(span.file) == Place::Own {
                 if verified {
                     self.compare(span, &slices)?;
                 }
             } else {
-                self.touch(self.files.holder(span.file))?;
                 self.write_span(span, &slices)?;
             }
         }
@@ -193,10 +194,17 @@ impl Shared {
         conflict(&self.info, &self.files, piece)
     }
 
-    fn touch(&self, holder: usize) -> Result<(), StorageError> {
+    /// Says in the journal which files are about to be written to, if it does not know.
+    fn touch(&self, piece: PieceIndex, within: Range<u32>) -> Result<(), StorageError> {
         let mut records = self.records.lock().unwrap();
-        if !records.touched[holder] && self.files.place(holder) != Place::Pad {
-            records.note(|journal| journal.touched(holder))?;
+        let written_to = |file: &usize| !matches!(self.files.place(*file), Place::Own | Place::Pad);
+        let files = self.spans(piece, within).map(|span| span.file).filter(written_to);
+        let news: Vec<usize> =
+            files.map(|file| self.files.holder(file)).filter(|&holder| !records.touched[holder]).collect();
+        if !news.is_empty() {
+            records.note(|journal| journal.touched(&news))?;
+        }
+        for holder in news {
             records.touched[holder] = true;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use torrent_format::{Bitfield, PieceIndex};
 
-use super::beneath::{Beneath, Seen, Stamp};
+use super::beneath::{Beneath, Nearby, Seen, Stamp};
 use super::check::hash_pieces;
 use super::files::{Place, failure, mismatch};
 use super::journal::Record;
@@ -42,8 +42,9 @@ impl Opening<'_> {
         let spill = self.look_at_spill()?;
         let mut found = Vec::with_capacity(layout.file_count());
         let mut evidence = Vec::with_capacity(layout.file_count());
+        let mut nearby = self.files.root().nearby();
         for file in 0..layout.file_count() {
-            let here = self.look(file)?;
+            let here = self.look(file, &mut nearby)?;
             let (place, identity) = match here {
                 Some(found) => (found.place, Some(found.seen.stamp.identity)),
                 None if self.info.files()[file].pad => (Place::Pad, None),
@@ -109,14 +110,14 @@ impl Opening<'_> {
     }
 
     /// What lies in the place of a selected file, or, when seeding, of any.
-    fn look(&self, file: usize) -> Result<Option<Found>, StorageError> {
+    fn look(&self, file: usize, nearby: &mut Nearby<'_>) -> Result<Option<Found>, StorageError> {
         let entry = &self.info.files()[file];
         if entry.pad || (self.access != Access::Seed && !self.selected[file]) {
             return Ok(None);
         }
-        let look = |place| {
+        let mut look = |place| {
             let path = self.files.relative(file, place);
-            self.files.root().look(path).map_err(failure("can't use", self.files.path(file, place)))
+            nearby.look(path).map_err(failure("can't use", self.files.path(file, place)))
         };
         let own = look(Place::Own)?;
         let part = if self.access == Access::Seed || entry.length == 0 { None } else { look(Place::Part)? };
