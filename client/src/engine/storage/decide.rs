@@ -36,6 +36,17 @@ pub(super) struct Made {
     pub(super) unfinished: HashMap<usize, Stamp>,
 }
 
+/// What became of a file that is to be completed.
+struct Begun {
+    /// Its name was made or changed.
+    is_new_name: bool,
+    /// How it looks.
+    outcome: Result<Seen, StorageError>,
+}
+
+/// Files that are not worth a thread of their own.
+const LEAST_SHARE: usize = 256;
+
 impl Opening<'_> {
     /// # Errors
     /// [`StorageError::Exists`] if something is there that is not this torrent's.
@@ -119,10 +130,8 @@ impl Opening<'_> {
         let root = self.files.root();
         let device = root.device().map_err(failure("can't open", root.full(Path::new(""))))?;
         let mut unfinished: HashSet<(u64, Identity)> = HashSet::new();
+        let mut begun = self.begin_all(decisions).into_iter();
         for (file, decision) in decisions.iter().enumerate() {
-            let own = self.files.relative(file, Place::Own);
-            let part = self.files.relative(file, Place::Part);
-            let at = |action, place| failure(action, self.files.path(file, place));
             match decision {
                 Decision::Leave => {
                     if let Some(found) = survey.found[file] {
@@ -136,37 +145,29 @@ impl Opening<'_> {
                 }
                 Decision::Empty { exists: true } => self.files.set(file, Place::Own, None, None),
                 Decision::Empty { exists: false } => {
+                    let own = self.files.relative(file, Place::Own);
                     let made_empty = match root.create(own) {
                         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                             root.file(own, Open::Write).and_then(|(file, _)| file.set_len(0))
                         }
                         outcome => outcome.map(drop),
                     };
-                    made_empty.map_err(at("can't create", Place::Own))?;
+                    made_empty.map_err(failure("can't create", self.files.path(file, Place::Own)))?;
                     self.files.set(file, Place::Own, None, None);
                     made.files.push(file);
                 }
                 Decision::Adopt | Decision::Complete => {
-                    if *decision == Decision::Adopt {
-                        let renamed = root.nearby().rename(own, part, self.force());
-                        renamed.map_err(at("can't rename", Place::Own))?;
+                    let Begun { is_new_name, outcome } = begun.next().expect("one for each of these");
+                    if is_new_name {
                         made.files.push(file);
                     }
-                    let open = match root.create(part) {
-                        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                            root.file(part, Open::Write).map(|(open, seen)| (open, seen.stamp.size))
-                        }
-                        created => created.map(|open| (open, 0)).inspect(|_| made.files.push(file)),
-                    };
-                    let (open, size) = open.map_err(at("can't create", Place::Part))?;
-                    let reserved = self.reserve(file, &open, size);
-                    let seen = reserved.map_err(at("can't reserve room for", Place::Part))?;
+                    let seen = outcome?;
                     made.one_file_system &= seen.device == device;
                     if !unfinished.insert((seen.device, seen.stamp.identity)) {
                         // A file system that takes two names for one, or a hard link.
                         let problem =
                             std::io::Error::other("it is the same file as another one of the torrent");
-                        return Err(at("can't write", Place::Part)(problem));
+                        return Err(failure("can't write", self.files.path(file, Place::Part))(problem));
                     }
                     self.files.set(file, Place::Part, Some(seen.stamp.identity), None);
                     made.unfinished.insert(file, seen.stamp);
@@ -174,6 +175,59 @@ impl Opening<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Opens or makes every file that is to be completed, in order. Many of them on several threads: nothing is downloaded until they are there.
+    fn begin_all(&self, decisions: &[Decision]) -> Vec<Begun> {
+        let is_unfinished = |file: &usize| matches!(decisions[*file], Decision::Adopt | Decision::Complete);
+        let files: Vec<usize> = (0..decisions.len()).filter(is_unfinished).collect();
+        let begin = |files: &[usize]| -> Vec<Begun> {
+            files.iter().map(|&file| self.begin(file, decisions[file] == Decision::Adopt)).collect()
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = files.len().div_ceil(cores).max(LEAST_SHARE);
+        let mut shares = files.chunks(share);
+        let first = shares.next().unwrap_or_default();
+        std::thread::scope(|scope| {
+            let begin = &begin;
+            let spawn = |share| std::thread::Builder::new().spawn_scoped(scope, move || begin(share));
+            let others: Vec<_> = shares.map(|share| (share, spawn(share))).collect();
+            let mut begun = begin(first);
+            for (share, other) in others {
+                begun.extend(match other {
+                    Ok(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                    // The system has no thread to give.
+                    Err(_) => begin(share),
+                });
+            }
+            begun
+        })
+    }
+
+    /// A file that is to be completed is there, as `NAME.part`, with its length. `adopt`: so far it bears its own name.
+    fn begin(&self, file: usize, adopt: bool) -> Begun {
+        let root = self.files.root();
+        let part = self.files.relative(file, Place::Part);
+        let at = |action, place| failure(action, self.files.path(file, place));
+        let mut is_new_name = false;
+        let mut begin = || {
+            if adopt {
+                let own = self.files.relative(file, Place::Own);
+                let renamed = root.nearby().rename(own, part, self.force());
+                renamed.map_err(at("can't rename", Place::Own))?;
+                is_new_name = true;
+            }
+            let open = match root.create(part) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    root.file(part, Open::Write).map(|(open, seen)| (open, seen.stamp.size))
+                }
+                created => created.map(|open| (open, 0)).inspect(|_| is_new_name = true),
+            };
+            let (open, size) = open.map_err(at("can't create", Place::Part))?;
+            self.reserve(file, &open, size).map_err(at("can't reserve room for", Place::Part))
+        };
+        let outcome = begin();
+        Begun { is_new_name, outcome }
     }
 
     /// `size`: its length so far.

@@ -161,3 +161,17 @@ async fn no_check_believes_whole_files_by_their_length_and_hashes_the_rest() {
     let error = open(OpenStorage { check: Check::Full, ..case.options() }).unwrap_err();
     assert!(matches!(error, StorageError::Exists { path } if path == case.path(0)));
 }
+
+/// So many files that several threads make them.
+#[tokio::test]
+async fn many_files_are_all_begun_and_finished() {
+    let names: Vec<String> = (0..700).map(|number| format!("d{}/f{number}", number / 100)).collect();
+    let files: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), K)).collect();
+    let case = Case::new(256 * K, &files);
+    let mut opened = open(case.options()).unwrap();
+    assert_eq!(case.tree().len(), 700);
+    assert!(case.tree().values().all(|bytes| bytes.len() == K), "each has its length");
+    opened.feed(&case, &case.pieces()).await;
+    opened.finish().await;
+    assert_eq!(case.tree(), case.whole_tree());
+}

@@ -141,3 +141,65 @@ async fn neighbours_leave_together_as_far_as_one_file_has_them() {
     let border = 32 * K;
     assert!(got == case.bytes(case.piece(0))[border - 10..][..some]);
 }
+
+#[tokio::test]
+async fn what_is_in_memory_is_put_together_at_once_and_nothing_that_was_changed() {
+    let case = case();
+    let opened = open(case.seed()).unwrap();
+    let read = |index| {
+        let mut out = vec![9; 3];
+        opened.storage.read_at_hand(block(index), &mut out).then_some(out)
+    };
+    for index in 0..8 {
+        // The check at the start has just read it, but a machine may be short of memory.
+        warm(&opened, block(index));
+        assert!(read(index).is_some_and(|out| out == case.bytes(case.piece(index))), "{index}");
+    }
+    assert!(read(8).is_none(), "there is no such piece");
+    std::fs::File::options()
+        .write(true)
+        .open(case.path(1))
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert!(read(2).is_some() && read(3).is_none() && read(4).is_none());
+}
+
+#[tokio::test]
+async fn padding_and_a_gap_behind_a_piece_are_zeros_at_hand_too() {
+    let case = Case::of(Version::Hybrid, 32 * K, &[("a", 20 * K), ("b", 10 * K)]);
+    case.place_all();
+    let opened = open(case.seed()).unwrap();
+    for piece in [0, 1] {
+        let length = case.info.layout().piece_size(case.piece(piece)).min(32 * K as u32);
+        for begin in (0..length).step_by(16 * K) {
+            let part = BlockRequest { index: piece, begin, length: (length - begin).min(16 * K as u32) };
+            let (mut slow, mut quick) = (Vec::new(), Vec::new());
+            opened.storage.read_blocking(part, &mut slow).unwrap();
+            assert!(opened.storage.read_at_hand(part, &mut quick));
+            assert!(slow == quick && slow.len() == part.length as usize);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_open_is_opened_only_if_it_is_the_one_that_was_looked_at() {
+    let case = Case::new(16 * K, &[("a", 16 * K), ("b", 16 * K), ("c", 16 * K)]);
+    case.place_all();
+    // Nothing is read, and so nothing open.
+    let opened = open(OpenStorage { check: Check::Trust, ..case.seed() }).unwrap();
+    for file in [0, 1] {
+        let aside = case.path(file).with_extension("aside");
+        std::fs::rename(case.path(file), &aside).unwrap();
+        if file == 0 {
+            std::fs::copy(aside, case.path(0)).unwrap();
+        } else {
+            std::os::unix::fs::symlink(aside, case.path(1)).unwrap();
+        }
+    }
+    let at_hand = |index| {
+        let part = block(index);
+        (opened.storage.direct(&[part]).is_some(), opened.storage.read_at_hand(part, &mut Vec::new()))
+    };
+    assert_eq!([0, 1, 2].map(at_hand), [(false, false), (false, false), (true, true)]);
+}
