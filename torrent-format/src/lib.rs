@@ -13,7 +13,7 @@ pub mod lint;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
-mod pieces;
+pub mod pieces;
 pub mod safe_path;
 pub mod verify;
 

@@ -1,15 +1,16 @@
-//! The payload on disk, read once and hashed piece by piece: SHA-1 and SHA-256 from the same buffer, while it is in the CPU's cache.
+//! A payload read once and hashed piece by piece, on all cores: SHA-1 and SHA-256 from the same buffer, while it is in the CPU's cache.
+//! Torrents are made and checked so.
 //!
 //! Each thread has up to sixteen pieces in flight, as many as the widest lanes of [`hash`](crate::hash) take, and a window for each
 //! that is filled, hashed and filled again. Whoever is through with a piece takes the next, so that the threads end together and the
 //! disk is read in order, more or less. Padding is never in a window: [`zeros_each`] hashes it for many pieces at a time.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::hash::{Sha1State, finish_each, sha256_each, update_each, zeros_each};
 use crate::metainfo::{PieceHashes, Version};
-use crate::{BLOCK_LENGTH, Layout, PieceIndex};
+use crate::{BLOCK_LENGTH, FileSpan, Layout, PieceIndex};
 
 mod cold;
 mod leaves;
@@ -17,8 +18,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use cold::read as read_ahead;
 use leaves::Leaves;
-use source::Files;
 pub(crate) use source::{Fault, Source};
 
 /// Pieces in flight per thread.
@@ -40,35 +41,50 @@ const OPEN_FILES: usize = 256;
 /// The most pieces that wait for others to end with, so that their padding goes through the lanes together.
 const ENDING: usize = 4 * LANES;
 
-/// Hashes every piece, on `threads` threads (0: one for each core), in no particular order. `on_piece` may end it early.
+/// Where the bytes come from.
+pub trait Payload: Sync {
+    /// Why some can't be had.
+    type Fault: Send;
+
+    /// Whether the file is padding (BEP 47): zeros, which are not read.
+    fn is_padding(&self, file: usize) -> bool;
+
+    /// One for each thread, which should keep no more than `open_files` open: it fills its second argument with the first bytes of a part of a
+    /// file, or of what is left of one.
+    fn reader(&self, open_files: usize) -> impl FnMut(FileSpan, &mut [u8]) -> Result<(), Self::Fault>;
+}
+
+/// Hashes these pieces, on `threads` threads (0: one for each core), in no particular order. `on_piece` may end it early.
 ///
-/// `sources` has an entry for each file of the layout. `which` hashes are made: those of v2 only if the layout is aligned. `on_bytes`
-/// is told how many bytes more have been looked at; together, unless it ends early, they are [`Layout::total`].
-pub(crate) fn hash_pieces(
+/// `which` hashes are made: those of v2 only if the layout is aligned. `on_bytes` is told how many bytes more have been looked at: together
+/// those of all pieces ([`Layout::piece_payload`]), unless it ends early.
+pub fn hash_pieces<P: Payload + ?Sized>(
     layout: &Layout,
-    sources: &[Source],
+    pieces: &[PieceIndex],
+    payload: &P,
     which: Version,
     threads: usize,
     on_bytes: &(dyn Fn(u64) + Sync),
-    on_piece: &(dyn Fn(PieceIndex, Result<PieceHashes, Fault>) -> ControlFlow<()> + Sync),
+    on_piece: &(dyn Fn(PieceIndex, Result<PieceHashes, P::Fault>) -> ControlFlow<()> + Sync),
 ) {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads };
-    let threads = threads.min(MAX_THREADS).min(layout.piece_count() as usize).max(1);
-    let lanes = (layout.piece_count() as usize).div_ceil(threads).clamp(1, LANES);
+    let threads = threads.min(MAX_THREADS).min(pieces.len()).max(1);
+    let lanes = pieces.len().div_ceil(threads).clamp(1, LANES);
     let job = Job {
         layout,
-        sources,
+        pieces,
+        payload,
         has_v1: which.has_v1(),
         has_v2: which.has_v2() && layout.is_aligned(),
         lanes,
         window: WINDOW * (LANES / lanes),
-        next: AtomicU32::new(0),
+        next: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
         on_bytes,
         on_piece,
     };
-    let work = || Worker::new(&job, Files::new(OPEN_FILES / threads)).work();
+    let work = || Worker::new(&job, payload.reader(OPEN_FILES / threads)).work();
     std::thread::scope(|scope| {
         for _ in 1..threads {
             // One that can't be started is missed by nobody: the others do its work.
@@ -79,32 +95,33 @@ pub(crate) fn hash_pieces(
 }
 
 /// What all threads know.
-struct Job<'a> {
+struct Job<'a, P: Payload + ?Sized> {
     layout: &'a Layout,
-    sources: &'a [Source],
+    pieces: &'a [PieceIndex],
+    payload: &'a P,
     has_v1: bool,
     has_v2: bool,
     /// Pieces in flight per thread: fewer than [`LANES`] only if there are not enough.
     lanes: usize,
     /// Length of each lane's window: longer than [`WINDOW`] if there are few. A multiple of a leaf, so that no leaf is cut in two.
     window: usize,
-    /// The next piece that nobody has taken.
-    next: AtomicU32,
+    /// The next of the pieces that nobody has taken.
+    next: AtomicUsize,
     stop: AtomicBool,
     on_bytes: &'a (dyn Fn(u64) + Sync),
-    on_piece: &'a (dyn Fn(PieceIndex, Result<PieceHashes, Fault>) -> ControlFlow<()> + Sync),
+    on_piece: &'a (dyn Fn(PieceIndex, Result<PieceHashes, P::Fault>) -> ControlFlow<()> + Sync),
 }
 
-impl Job<'_> {
+impl<P: Payload + ?Sized> Job<'_, P> {
     fn take(&self) -> Option<PieceIndex> {
-        self.layout.piece(self.next.fetch_add(1, Ordering::Relaxed))
+        self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn tell(&self, piece: PieceIndex, hashes: Result<PieceHashes, Fault>) {
+    fn tell(&self, piece: PieceIndex, hashes: Result<PieceHashes, P::Fault>) {
         if !self.is_stopped() && (self.on_piece)(piece, hashes).is_break() {
             self.stop.store(true, Ordering::Relaxed);
         }
@@ -112,9 +129,9 @@ impl Job<'_> {
 }
 
 /// One thread.
-struct Worker<'a> {
-    job: &'a Job<'a>,
-    files: Files,
+struct Worker<'a, P: Payload + ?Sized, R> {
+    job: &'a Job<'a, P>,
+    read: R,
     /// The window of lane `i` begins at `i * (window + GAP)`.
     windows: Vec<u8>,
     lanes: Vec<Lane>,
@@ -146,10 +163,14 @@ struct Ending {
     zeros: Vec<u64>,
 }
 
-impl<'a> Worker<'a> {
-    fn new(job: &'a Job<'a>, files: Files) -> Self {
+impl<'a, P, R> Worker<'a, P, R>
+where
+    P: Payload + ?Sized,
+    R: FnMut(FileSpan, &mut [u8]) -> Result<(), P::Fault>,
+{
+    fn new(job: &'a Job<'a, P>, read: R) -> Self {
         let windows = vec![0; (job.window + GAP) * job.lanes];
-        Self { job, files, windows, lanes: Vec::new(), states: Vec::new(), ending: Ending::default() }
+        Self { job, read, windows, lanes: Vec::new(), states: Vec::new(), ending: Ending::default() }
     }
 
     fn work(mut self) {
@@ -176,7 +197,7 @@ impl<'a> Worker<'a> {
         let mut told = 0;
         while lane < self.lanes.len() {
             let window = &mut self.windows[lane * (self.job.window + GAP)..][..self.job.window];
-            let filled = self.lanes[lane].fill(self.job, &mut self.files, window);
+            let filled = self.lanes[lane].fill(self.job, &mut self.read, window);
             told += self.lanes[lane].tell(filled.is_err());
             match filled {
                 Ok(()) => lane += 1,
@@ -223,7 +244,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let (done, state) = self.remove(lane);
-            let root = if self.job.has_v2 { done.leaves.root(self.job, done.piece) } else { None };
+            let root = if self.job.has_v2 { done.leaves.root(self.job.layout, done.piece) } else { None };
             self.ending.pieces.push((done.piece, root));
             self.ending.states.push(state);
             self.ending.zeros.push(done.zeros);
@@ -271,27 +292,29 @@ impl Lane {
     }
 
     /// Reads on, until the window is full, zeros follow, or the piece ends.
-    fn fill(&mut self, job: &Job<'_>, files: &mut Files, window: &mut [u8]) -> Result<(), Fault> {
+    fn fill<P: Payload + ?Sized>(
+        &mut self,
+        job: &Job<'_, P>,
+        read: &mut impl FnMut(FileSpan, &mut [u8]) -> Result<(), P::Fault>,
+        window: &mut [u8],
+    ) -> Result<(), P::Fault> {
         (self.filled, self.zeros) = (0, 0);
         for span in job.layout.spans(self.position..self.end) {
-            match &job.sources[span.file] {
-                Source::Zeros => {
-                    self.zeros += span.length;
-                    self.position += span.length;
-                }
-                Source::Disk(_) if self.zeros > 0 || self.filled == window.len() => break,
-                Source::Disk(path) => {
-                    let window = &mut window[self.filled..];
-                    let length = window.len().min(usize::try_from(span.length).unwrap_or(usize::MAX));
-                    files
-                        .read(path, span, &mut window[..length])
-                        .map_err(|error| Fault { file: span.file, error })?;
-                    self.filled += length;
-                    self.position += length as u64;
-                    if (length as u64) < span.length {
-                        break;
-                    }
-                }
+            if job.payload.is_padding(span.file) {
+                self.zeros += span.length;
+                self.position += span.length;
+                continue;
+            }
+            if self.zeros > 0 || self.filled == window.len() {
+                break;
+            }
+            let window = &mut window[self.filled..];
+            let length = window.len().min(usize::try_from(span.length).unwrap_or(usize::MAX));
+            read(span, &mut window[..length])?;
+            self.filled += length;
+            self.position += length as u64;
+            if (length as u64) < span.length {
+                break;
             }
         }
         Ok(())

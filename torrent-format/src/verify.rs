@@ -105,7 +105,8 @@ pub fn verify(info: &Info, root: &Path, threads: usize, progress: &(dyn Fn(u64) 
     let done = AtomicU64::new(0);
     let found = Mutex::new(Found::default());
     let on_bytes = |bytes| progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes);
-    hash_pieces(layout, &sources, info.version(), threads, &on_bytes, &|piece, hashes| {
+    let pieces: Vec<PieceIndex> = layout.pieces().collect();
+    hash_pieces(layout, &pieces, &sources[..], info.version(), threads, &on_bytes, &|piece, hashes| {
         let Ok(mut found) = found.lock() else { return ControlFlow::Break(()) };
         match hashes.map(|hashes| info.check_piece(piece, &hashes)) {
             Ok(PieceCheck::Good) => {}

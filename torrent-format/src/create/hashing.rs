@@ -62,7 +62,8 @@ impl Plan {
             ControlFlow::Break(())
         };
         let (version, threads) = (self.format().version(), self.builder.threads);
-        hash_pieces(&self.layout, &sources, version, threads, &on_bytes, &on_piece);
+        let pieces: Vec<PieceIndex> = self.layout.pieces().collect();
+        hash_pieces(&self.layout, &pieces, &sources[..], version, threads, &on_bytes, &on_piece);
         let hashes = result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
         // A file that grew, or was written to in place, hashed without an error.
         match self.files.iter().find(|file| file.has_changed()) {

@@ -13,9 +13,10 @@ use std::os::unix::fs::FileExt as _;
 #[cfg(target_os = "linux")]
 const READ_AHEAD: std::num::NonZero<u64> = std::num::NonZero::new(8 << 20).unwrap();
 
-/// As `pread`: may read less than asked for, and nothing only at the end of the file.
+/// As `pread`: may read less than asked for, and nothing only at the end of the file. What is not in memory is asked for together with the
+/// megabytes behind it: for one of many readers that will want those too.
 #[cfg(target_os = "linux")]
-pub(super) fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     use rustix::fs::{Advice, fadvise};
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
     match preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
@@ -30,9 +31,10 @@ pub(super) fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<us
     file.read_at(buffer, offset)
 }
 
-/// As `pread`: may read less than asked for, and nothing only at the end of the file.
+/// As `pread`: may read less than asked for, and nothing only at the end of the file. What is not in memory is asked for together with the
+/// megabytes behind it: for one of many readers that will want those too.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn read(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.read_at(buffer, offset)
 }
 

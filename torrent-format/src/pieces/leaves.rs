@@ -1,8 +1,7 @@
 //! The leaves of one piece, as they come.
 
-use super::Job;
-use crate::PieceIndex;
 use crate::merkle::{self, Hash, Tree};
+use crate::{Layout, PieceIndex};
 
 /// Leaves are joined when there are so many: what waits of a piece of 128 MiB is 4 KiB then, rather than 256.
 const JOINED: usize = 1 << JOINED_HEIGHT;
@@ -29,12 +28,12 @@ impl Leaves {
     }
 
     /// The root over them in the tree of the file that this piece belongs to; `None` if it is no file's.
-    pub(super) fn root(mut self, job: &Job<'_>, piece: PieceIndex) -> Option<Hash> {
+    pub(super) fn root(mut self, layout: &Layout, piece: PieceIndex) -> Option<Hash> {
         if self.nodes.is_empty() && self.rest.is_empty() {
             return None;
         }
-        let file = job.layout.file_range(job.layout.file_of(piece)?);
-        let tree = Tree::new([0; 32], file.end - file.start, job.layout.piece_length());
+        let file = layout.file_range(layout.file_of(piece)?);
+        let tree = Tree::new([0; 32], file.end - file.start, layout.piece_length());
         if self.nodes.is_empty() {
             return Some(tree.root_of_leaves(&self.rest));
         }

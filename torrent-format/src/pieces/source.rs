@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::cold;
+use super::{Payload, cold};
 use crate::FileSpan;
 
 /// Where the bytes of a file come from.
@@ -26,20 +26,35 @@ pub(crate) struct Fault {
     pub(crate) error: io::Error,
 }
 
+impl Payload for [Source] {
+    type Fault = Fault;
+
+    fn is_padding(&self, file: usize) -> bool {
+        matches!(self[file], Source::Zeros)
+    }
+
+    fn reader(&self, open_files: usize) -> impl FnMut(FileSpan, &mut [u8]) -> Result<(), Fault> {
+        let mut files = Files { most: open_files.max(1), open: VecDeque::new() };
+        move |span, buffer| {
+            let Source::Disk(path) = &self[span.file] else {
+                buffer.fill(0);
+                return Ok(());
+            };
+            files.read(path, span, buffer).map_err(|error| Fault { file: span.file, error })
+        }
+    }
+}
+
 /// The files that one thread has open.
-pub(super) struct Files {
+struct Files {
     /// The most of them. Above it the one that was opened first is closed.
     most: usize,
     open: VecDeque<(usize, File)>,
 }
 
 impl Files {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), open: VecDeque::new() }
-    }
-
     /// Fills `buffer` with the first bytes of the span.
-    pub(super) fn read(&mut self, path: &Path, span: FileSpan, buffer: &mut [u8]) -> io::Result<()> {
+    fn read(&mut self, path: &Path, span: FileSpan, buffer: &mut [u8]) -> io::Result<()> {
         if let Some((_, file)) = self.open.iter().find(|(number, _)| *number == span.file) {
             return fill(file, span.offset, buffer);
         }

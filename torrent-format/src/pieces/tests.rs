@@ -1,6 +1,6 @@
 use std::io::ErrorKind;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
@@ -17,7 +17,8 @@ fn hash_all(layout: &Layout, sources: &[Source], which: Version, threads: usize)
     let on_bytes = |bytes| {
         told.fetch_add(bytes, Ordering::Relaxed);
     };
-    hash_pieces(layout, sources, which, threads, &on_bytes, &|piece, hashes| {
+    let pieces: Vec<PieceIndex> = layout.pieces().collect();
+    hash_pieces(layout, &pieces, sources, which, threads, &on_bytes, &|piece, hashes| {
         found.lock().unwrap().push((piece, hashes.map_err(|fault| (fault.file, fault.error.kind()))));
         ControlFlow::Continue(())
     });
@@ -247,7 +248,8 @@ fn a_file_that_ends_early_spoils_the_pieces_behind_its_end() {
 fn it_can_be_ended_early() {
     let layout = Layout::new(1 << 20, [1 << 30]).unwrap();
     let seen = AtomicU32::new(0);
-    hash_pieces(&layout, &[Source::Zeros], Version::V1, 1, &|_| {}, &|_, _| {
+    let pieces: Vec<PieceIndex> = layout.pieces().collect();
+    hash_pieces(&layout, &pieces, &[Source::Zeros][..], Version::V1, 1, &|_| {}, &|_, _| {
         seen.fetch_add(1, Ordering::Relaxed);
         ControlFlow::Break(())
     });

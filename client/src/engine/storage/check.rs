@@ -1,16 +1,17 @@
 //! Hashing what is on disk, on all cores.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use torrent_format::merkle::Hash;
 use torrent_format::metainfo::{PieceCheck, PieceHashes};
-use torrent_format::{Info, PieceIndex};
+use torrent_format::pieces::{self, Payload};
+use torrent_format::{FileSpan, Info, PieceIndex};
 
-use super::files::{Files, Place};
-use super::hashing::{hash_piece, hash_piece_for_layer};
+use super::files::{Files, Place, Recent, failure};
 use super::shared::conflict;
 use super::{CheckProgress, StorageError};
 
@@ -31,7 +32,13 @@ pub(super) fn hash_pieces(
     pieces: &[PieceIndex],
     progress: &mut dyn FnMut(CheckProgress) -> ControlFlow<()>,
 ) -> Result<Vec<bool>, StorageError> {
-    on_all_cores(info, pieces, progress, |piece, over| is_right(files, info, piece, over))
+    on_all_cores(files, info, pieces, progress, |piece, hashes| {
+        match hashes.map(|hashes| info.check_piece(piece, &hashes)) {
+            Some(PieceCheck::Good) => Ok(true),
+            Some(PieceCheck::Bad | PieceCheck::Unknown) | None => Ok(false),
+            Some(PieceCheck::Conflict) => Err(conflict(info, files, piece)),
+        }
+    })
 }
 
 /// Works out piece layers that the torrent lacks from the data of these files, which are there. A file that is not what the torrent says
@@ -47,8 +54,8 @@ pub(super) fn find_layers(
 ) -> Result<Vec<PieceIndex>, StorageError> {
     let layout = info.layout();
     let pieces: Vec<PieceIndex> = missing.iter().flat_map(|&file| pieces_of(info, file)).collect();
-    let hash = |piece, over: &AtomicBool| hash_or_give_up(files, info, piece, over, true);
-    let mut hashed = pieces.iter().copied().zip(on_all_cores(info, &pieces, progress, hash)?);
+    let hashed = on_all_cores(files, info, &pieces, progress, |_, hashes| Ok(hashes))?;
+    let mut hashed = pieces.iter().copied().zip(hashed);
     let mut right = Vec::new();
     for &file in missing {
         let found: Vec<(PieceIndex, Option<PieceHashes>)> =
@@ -83,105 +90,98 @@ pub(super) fn pieces_of(info: &Info, file: usize) -> impl Iterator<Item = PieceI
     info.layout().file_pieces(file).filter_map(|index| info.layout().piece(index))
 }
 
-/// Does this `work` for every piece; the answers are in the same order. The work's second argument says that nobody wants its answer any
-/// more.
+/// Hashes every piece, and gives what `judge` makes of the hashes, in the same order. A piece whose file is short, gone or another one has none.
 fn on_all_cores<T: Send>(
+    files: &Files,
     info: &Info,
     pieces: &[PieceIndex],
     progress: &mut dyn FnMut(CheckProgress) -> ControlFlow<()>,
-    work: impl Fn(PieceIndex, &AtomicBool) -> Result<T, StorageError> + Sync,
+    judge: impl Fn(PieceIndex, Option<PieceHashes>) -> Result<T, StorageError> + Sync,
 ) -> Result<Vec<T>, StorageError> {
-    let mut report = CheckProgress {
-        done: 0,
-        total: pieces.iter().map(|&piece| u64::from(info.layout().piece_payload(piece))).sum(),
-    };
-    if progress(report).is_break() {
+    let layout = info.layout();
+    let total = pieces.iter().map(|&piece| u64::from(layout.piece_payload(piece))).sum();
+    if progress(CheckProgress { done: 0, total }).is_break() {
         return Err(StorageError::CalledOff);
     }
-    let mut answers_in_order: Vec<Option<T>> = pieces.iter().map(|_| None).collect();
-    let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let (answer, answers) = mpsc::channel();
-        for _ in 0..cores.min(MAX_THREADS).min(pieces.len()) {
-            let (answer, next, over, work) = (answer.clone(), &next, &over, &work);
-            scope.spawn(move || {
-                while !over.load(Ordering::Relaxed)
-                    && let number = next.fetch_add(1, Ordering::Relaxed)
-                    && let Some(&piece) = pieces.get(number)
-                {
-                    let _ = answer.send((number, work(piece, over)));
-                }
-            });
+    let mut judged: Vec<Option<T>> = (0..layout.piece_count()).map(|_| None).collect();
+    let (done, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let on_disk = OnDisk { files, info, over: &over };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let (answer, answers) = mpsc::channel();
+    let on_bytes = |bytes| {
+        done.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let on_piece = |piece, hashes: Result<PieceHashes, Option<StorageError>>| {
+        let judged = match hashes {
+            Ok(hashes) => judge(piece, Some(hashes)),
+            Err(None) => judge(piece, None),
+            Err(Some(error)) => Err(error),
+        };
+        // Nobody listens any more once it is over.
+        match answer.send((piece, judged)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
-        drop(answer);
+    };
+    let version = info.version();
+    let work = || pieces::hash_pieces(layout, pieces, &on_disk, version, threads, &on_bytes, &on_piece);
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name("check".into()).spawn_scoped(scope, &work);
+        let root = || files.root().full(Path::new(""));
+        let worker = worker.map_err(|error| failure("can't start a thread for", root())(error))?;
+        let mut left = pieces.len();
         let outcome = loop {
+            if left == 0 {
+                break Ok(());
+            }
+            let was_finished = worker.is_finished();
             match answers.recv_timeout(ASK_INTERVAL) {
-                Ok((number, Ok(done))) => {
-                    answers_in_order[number] = Some(done);
-                    report.done += u64::from(info.layout().piece_payload(pieces[number]));
+                Ok((piece, Ok(found))) => {
+                    judged[piece.as_usize()] = Some(found);
+                    left -= 1;
                 }
                 Ok((_, Err(error))) => break Err(error),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+                // It panicked, and so will this at the scope's end.
+                Err(_) if was_finished => break Ok(()),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            if progress(report).is_break() {
+            if progress(CheckProgress { done: done.load(Ordering::Relaxed), total }).is_break() {
                 break Err(StorageError::CalledOff);
             }
         };
         over.store(true, Ordering::Relaxed);
-        outcome.map(|()| answers_in_order.into_iter().flatten().collect())
-    })
+        drop(answers);
+        outcome
+    })?;
+    Ok(pieces.iter().filter_map(|piece| judged[piece.as_usize()].take()).collect())
 }
 
-fn read_all(
-    files: &Files,
-    info: &Info,
-    piece: PieceIndex,
-    begin: u32,
-    out: &mut [u8],
-) -> Result<(), StorageError> {
-    let start = info.layout().piece_range(piece).start + u64::from(begin);
-    let mut rest = out;
-    for span in info.layout().spans(start..start + rest.len() as u64) {
-        let (here, after) = rest.split_at_mut(span.length as usize);
-        files.read(span, here)?;
-        rest = after;
+/// The torrent's files where they lie.
+struct OnDisk<'a> {
+    files: &'a Files,
+    info: &'a Info,
+    /// Nobody wants the answers any more.
+    over: &'a AtomicBool,
+}
+
+impl Payload for OnDisk<'_> {
+    /// `None`: the file is short, gone or another one; or it is over.
+    type Fault = Option<StorageError>;
+
+    fn is_padding(&self, file: usize) -> bool {
+        self.info.files()[file].pad
     }
-    Ok(())
-}
 
-fn is_right(files: &Files, info: &Info, piece: PieceIndex, over: &AtomicBool) -> Result<bool, StorageError> {
-    let Some(hashes) = hash_or_give_up(files, info, piece, over, false)? else { return Ok(false) };
-    match info.check_piece(piece, &hashes) {
-        PieceCheck::Good => Ok(true),
-        PieceCheck::Bad | PieceCheck::Unknown => Ok(false),
-        PieceCheck::Conflict => Err(conflict(info, files, piece)),
-    }
-}
-
-/// `None`: its file is short, gone or another one; or it is `over`, and nobody wants the answer any more.
-fn hash_or_give_up(
-    files: &Files,
-    info: &Info,
-    piece: PieceIndex,
-    over: &AtomicBool,
-    for_layer: bool,
-) -> Result<Option<PieceHashes>, StorageError> {
-    let read = |begin, out: &mut [u8]| {
-        if over.load(Ordering::Relaxed) {
-            return Err(None);
+    fn reader(&self, open_files: usize) -> impl FnMut(FileSpan, &mut [u8]) -> Result<(), Self::Fault> {
+        let mut recent = Recent::new(open_files);
+        move |span, out| {
+            if self.over.load(Ordering::Relaxed) {
+                return Err(None);
+            }
+            self.files.read_ahead(span, out, &mut recent).map_err(|error| match error {
+                StorageError::Mismatch { .. } => None,
+                error => Some(error),
+            })
         }
-        read_all(files, info, piece, begin, out).map_err(|error| match error {
-            StorageError::Mismatch { .. } => None,
-            error => Some(error),
-        })
-    };
-    let hashed =
-        if for_layer { hash_piece_for_layer(info, piece, read) } else { hash_piece(info, piece, read) };
-    match hashed {
-        Ok(hashes) => Ok(Some(hashes)),
-        Err(None) => Ok(None),
-        Err(Some(error)) => Err(error),
     }
 }

@@ -1,6 +1,6 @@
 //! The torrent's files as one run of bytes: [`Files`] knows where each lies, keeps a few of them open, reads and writes spans.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use sha1::{Digest, Sha1};
+use torrent_format::pieces::read_ahead;
 use torrent_format::{FileSpan, Info};
 
 use super::StorageError;
@@ -181,6 +182,44 @@ impl Files {
         }
     }
 
+    /// Reads the first bytes of a span, for one of several threads that read all of many pieces.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn read_ahead(
+        &self,
+        span: FileSpan,
+        out: &mut [u8],
+        recent: &mut Recent,
+    ) -> Result<(), StorageError> {
+        let state = self.lock(span.file);
+        let holder = self.holder(span.file);
+        let path = || self.path(span.file, state.place);
+        let file = match recent.find(holder) {
+            Some(file) => file,
+            None => recent.keep(holder, self.handle(holder)?.0),
+        };
+        let mut offset = self.offset(span, holder);
+        let mut rest = &mut *out;
+        while !rest.is_empty() {
+            match read_ahead(&file, offset, rest) {
+                Ok(0) => return Err(mismatch("shorter than it was", path())),
+                Ok(read) => {
+                    rest = &mut rest[read..];
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure("can't read", path())(error)),
+            }
+        }
+        let Some(whole) = state.whole else { return Ok(()) };
+        let now = Stamp::of(&file).map_err(failure("can't read", path()))?;
+        if (now.size, now.modified) == (whole.size, whole.modified) {
+            return Ok(());
+        }
+        Err(mismatch("changed since it was verified", path()))
+    }
+
     /// Reads a span whole. If it is of a whole file that has changed since it was verified, says how it looks now.
     pub(super) fn read_even_if_changed(
         &self,
@@ -319,6 +358,29 @@ impl Files {
 
     fn lock(&self, file: usize) -> State {
         self.states.lock().unwrap()[file]
+    }
+}
+
+/// Files that one thread has open, so that it need not ask for each part of one. The first that was opened is the first to go.
+#[derive(Debug)]
+pub(super) struct Recent {
+    most: usize,
+    open: VecDeque<(usize, Arc<File>)>,
+}
+
+impl Recent {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most: most.clamp(1, OPEN_FILES / 4), open: VecDeque::new() }
+    }
+
+    fn find(&self, file: usize) -> Option<Arc<File>> {
+        self.open.iter().find(|(number, _)| *number == file).map(|(_, open)| Arc::clone(open))
+    }
+
+    fn keep(&mut self, file: usize, open: Arc<File>) -> Arc<File> {
+        self.open.truncate(self.most - 1);
+        self.open.push_front((file, Arc::clone(&open)));
+        open
     }
 }
 

@@ -114,28 +114,11 @@ impl PieceHasher {
 pub(super) fn hash_piece<E>(
     info: &Info,
     piece: PieceIndex,
-    read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
-) -> Result<PieceHashes, E> {
-    hash(info, piece, needs_leaves(info, piece), read)
-}
-
-/// The same with the v2 hash of a piece of which it is not known: to find its file's layer.
-pub(super) fn hash_piece_for_layer<E>(
-    info: &Info,
-    piece: PieceIndex,
-    read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
-) -> Result<PieceHashes, E> {
-    hash(info, piece, true, read)
-}
-
-fn hash<E>(
-    info: &Info,
-    piece: PieceIndex,
-    needs_leaves: bool,
     mut read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
 ) -> Result<PieceHashes, E> {
     let (size, payload) = (info.layout().piece_size(piece), info.layout().piece_payload(piece));
     let mut v1 = info.version().has_v1().then(Sha1State::new);
+    let needs_leaves = needs_leaves(info, piece);
     let mut leaves = Vec::new();
     let mut buffer = vec![0; READ_SIZE.min(payload) as usize];
     for begin in (0..payload).step_by(READ_SIZE as usize) {

@@ -211,7 +211,7 @@ async fn a_check_that_is_called_off_ends_and_leaves_all_as_it_was() {
             })
             .unwrap_err();
             assert!(matches!(error, StorageError::CalledOff), "{error}");
-            assert!((after..case.payload.len() as u64).contains(&done), "{done}");
+            assert!(done >= after && (after > 0 || done == 0), "{done}");
         }
     }
     assert_eq!((case.tree(), case.records()), (case.whole_tree(), vec![]));
