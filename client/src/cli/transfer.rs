@@ -174,7 +174,7 @@ impl Transfer {
             (false, _) => "no metadata",
             (true, _) => "no progress",
         };
-        let why = self.why().filter(|_| !self.waits_for_room);
+        let why = self.why(&self.handle.snapshot.borrow()).filter(|_| !self.waits_for_room);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let problem = format!("{missing} for {}{why}", show_duration(limit));
         self.fail(cx, CliError::TimedOut { what: self.label.clone(), problem });
@@ -208,7 +208,10 @@ impl Transfer {
     /// The `progress` event.
     pub(crate) fn print_progress(&self, cx: &Context) {
         let row = self.row();
-        let stats = self.handle.snapshot.borrow().stats;
+        let (stats, why) = {
+            let snapshot = self.handle.snapshot.borrow();
+            (snapshot.stats, self.why(&snapshot))
+        };
         let details = json!({
             "bytes_done": stats.bytes_done,
             "bytes_total": stats.bytes_total,
@@ -219,7 +222,7 @@ impl Transfer {
             "peers": stats.peers,
             "seeds": stats.seeds,
             "eta_s": row.eta().map(|eta| eta.as_secs()),
-            "why": self.why().map(|why| json!({"code": why.code(), "text": why.to_string()})),
+            "why": why.map(|why| json!({"code": why.code(), "text": why.to_string()})),
         });
         self.emit(cx, "progress", details);
     }
@@ -415,9 +418,9 @@ impl Transfer {
         }
     }
 
-    /// Why it does not go faster, while it downloads.
-    fn why(&self) -> Option<Why> {
-        let snapshot = self.handle.snapshot.borrow();
+    /// Why it does not go faster, while it downloads. Whoever holds a snapshot passes it on: to borrow it once more could wait for the driver,
+    /// and the driver, which wants to write it, for us.
+    fn why(&self, snapshot: &Snapshot) -> Option<Why> {
         let downloads =
             matches!(snapshot.phase, Phase::FetchingInfo | Phase::Running) && self.failure.is_none();
         let downloads = downloads && matches!(self.goal, Goal::Get);
@@ -426,7 +429,7 @@ impl Transfer {
 
     /// Logs why it does not go faster, whenever that is something else than before.
     pub(crate) fn log_why(&mut self) {
-        let why = self.why();
+        let why = self.why(&self.handle.snapshot.borrow());
         if why.map(Why::code) == self.last_why.map(Why::code) {
             return;
         }
@@ -448,7 +451,7 @@ impl Transfer {
     fn shown(&self, snapshot: &Snapshot) -> Option<Cow<'static, str>> {
         let doing = self.doing(snapshot);
         let plain = matches!(doing, None | Some("looking for metadata" | "looking for peers"));
-        match self.why().filter(|_| plain && !self.waits_for_room) {
+        match self.why(snapshot).filter(|_| plain && !self.waits_for_room) {
             Some(why) => Some(doing.map_or(why.to_string(), |doing| format!("{doing}: {why}")).into()),
             None => doing.map(Into::into),
         }
