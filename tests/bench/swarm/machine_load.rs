@@ -1,4 +1,4 @@
-//! How busy the machine is, with whatever anybody runs on it.
+//! How busy the machine is, with whatever anybody runs on it, and whether its kernel had room for all these hosts.
 
 use std::fs;
 
@@ -24,4 +24,16 @@ impl Load {
         let now = Self::start();
         1.0 - (now.idle - self.idle) as f64 / ((now.all - self.all) as f64).max(1.0)
     }
+}
+
+/// How often since the start of the machine the kernel had no room for one more neighbour's hardware address. Its table, of
+/// `net.ipv4.neigh.default.gc_thresh3` entries, is one for all namespaces: swarms of 32 and 22 hosts at a time fill one of 1,024, and then
+/// peers do not reach each other or the tracker for minutes.
+pub(crate) fn neighbours_refused() -> u64 {
+    let table = fs::read_to_string("/proc/net/stat/arp_cache").unwrap_or_default();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let column = lines.next().and_then(|names| names.iter().position(|name| *name == "table_fulls"));
+    // One line for each processor.
+    let counts = lines.filter_map(|line| u64::from_str_radix(line.get(column?)?, 16).ok());
+    counts.sum()
 }

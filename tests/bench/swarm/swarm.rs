@@ -10,7 +10,7 @@ use harness::sandbox::{Sandbox, info_hash};
 use harness::wait::Stopwatch;
 
 use crate::clients::{Client, Job, Peer, Role, Tools};
-use crate::machine_load::Load;
+use crate::machine_load::{self, Load};
 use crate::options::Options;
 use crate::payload;
 use crate::scenario::{Contender, Incident, Kind, Scenario};
@@ -41,6 +41,8 @@ pub(crate) struct Run {
     pub(crate) incident: Option<f64>,
     /// The share of all processors' time that anybody used, ourselves and others.
     pub(crate) load: f64,
+    /// How often the kernel had no room for a neighbour's address: then the figures are about that.
+    pub(crate) neighbours_refused: u64,
     /// Leechers whose copies differ from the payload.
     pub(crate) damaged: usize,
 }
@@ -92,6 +94,7 @@ struct Swarm<'a> {
 /// # Panics
 /// If a program can't be started.
 pub(crate) fn play(scenario: &Scenario, contender: Contender, stage: &Stage<'_>, label: &str) -> Run {
+    let refused_before = machine_load::neighbours_refused();
     let network = Network::new();
     let host = || {
         let host = network.host();
@@ -148,10 +151,12 @@ pub(crate) fn play(scenario: &Scenario, contender: Contender, stage: &Stage<'_>,
         samples: Vec::new(),
         incident: None,
         load: 0.0,
+        neighbours_refused: 0,
         damaged: 0,
     };
     let mut swarm = Swarm { scenario, network, seed_host, seeder: Some(seeder), leechers, run };
     swarm.watch(clock, stage);
+    swarm.run.neighbours_refused = machine_load::neighbours_refused() - refused_before;
     swarm.end(stage, label)
 }
 

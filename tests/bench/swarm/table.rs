@@ -48,6 +48,13 @@ pub(crate) fn table(
         if damaged > 0 {
             let _ = writeln!(text, "\n**{contender}: {damaged} copies differ from the payload.**");
         }
+        let refused = runs.iter().flatten().filter(|run| run.neighbours_refused > 0).count();
+        if refused > 0 {
+            let _ = writeln!(
+                text,
+                "\n**{contender}: in {refused} runs the kernel's table of neighbours was full (net.ipv4.neigh.default.gc_thresh3).**"
+            );
+        }
     }
     text
 }
