@@ -102,7 +102,7 @@ async fn wait(
                 Some(_) => {}
             },
             _ = redraw.tick() => {
-                let stats = handle.snapshot.borrow().stats;
+                let stats = handle.stats();
                 let (peers, phase) = (stats.peers, "looking for metadata");
                 let why = why(&stats, None).map(|why| format!(": {why}")).unwrap_or_default();
                 let doing = Some(format!("{phase}{why}").into());

@@ -167,14 +167,14 @@ impl Transfer {
         if self.durable || self.stopped || self.failure.is_some() || self.last_progress.1.elapsed() < limit {
             return;
         }
-        let (has_info, peers) = (self.info.is_some(), self.handle.snapshot.borrow().stats.peers);
+        let (has_info, peers) = (self.info.is_some(), self.handle.stats().peers);
         let missing = match (has_info, peers) {
             _ if self.waits_for_room => "no room on the disk",
             (_, 0) => "no peers",
             (false, _) => "no metadata",
             (true, _) => "no progress",
         };
-        let why = self.why(&self.handle.snapshot.borrow()).filter(|_| !self.waits_for_room);
+        let why = self.why(&self.handle.snapshot()).filter(|_| !self.waits_for_room);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let problem = format!("{missing} for {}{why}", show_duration(limit));
         self.fail(cx, CliError::TimedOut { what: self.label.clone(), problem });
@@ -183,7 +183,7 @@ impl Transfer {
 
     /// As a line of figures.
     pub(crate) fn row(&self) -> Row {
-        let snapshot = self.handle.snapshot.borrow();
+        let snapshot = self.handle.snapshot();
         let stats = &snapshot.stats;
         let checking = snapshot.phase == Phase::Checking;
         Row {
@@ -208,10 +208,8 @@ impl Transfer {
     /// The `progress` event.
     pub(crate) fn print_progress(&self, cx: &Context) {
         let row = self.row();
-        let (stats, why) = {
-            let snapshot = self.handle.snapshot.borrow();
-            (snapshot.stats, self.why(&snapshot))
-        };
+        let snapshot = self.handle.snapshot();
+        let (stats, why) = (snapshot.stats, self.why(&snapshot));
         let details = json!({
             "bytes_done": stats.bytes_done,
             "bytes_total": stats.bytes_total,
@@ -267,7 +265,7 @@ impl Transfer {
 
     fn handle_checked(&mut self, cx: &Context, bytes_done: u64) {
         // Of the wanted files, as soon as the figures know them.
-        let wanted = self.handle.snapshot.borrow().stats.bytes_total;
+        let wanted = self.handle.stats().bytes_total;
         let total = self.info.as_ref().map_or(0, |info| info.layout().total());
         let total = if wanted > 0 { wanted } else { total };
         match &self.goal {
@@ -303,7 +301,7 @@ impl Transfer {
             return None;
         }
         self.durable = true;
-        let stats = self.handle.snapshot.borrow().stats;
+        let stats = self.handle.stats();
         let path = self.path();
         let finished = Finished {
             path: path.clone(),
@@ -418,8 +416,7 @@ impl Transfer {
         }
     }
 
-    /// Why it does not go faster, while it downloads. Whoever holds a snapshot passes it on: to borrow it once more could wait for the driver,
-    /// and the driver, which wants to write it, for us.
+    /// Why it does not go faster, while it downloads.
     fn why(&self, snapshot: &Snapshot) -> Option<Why> {
         let downloads =
             matches!(snapshot.phase, Phase::FetchingInfo | Phase::Running) && self.failure.is_none();
@@ -429,13 +426,13 @@ impl Transfer {
 
     /// Logs why it does not go faster, whenever that is something else than before.
     pub(crate) fn log_why(&mut self) {
-        let why = self.why(&self.handle.snapshot.borrow());
+        let why = self.why(&self.handle.snapshot());
         if why.map(Why::code) == self.last_why.map(Why::code) {
             return;
         }
         self.last_why = why;
         let Some(why) = why else { return };
-        let stats = self.handle.snapshot.borrow().stats;
+        let stats = self.handle.stats();
         let dialled = if stats.was_dialled { "" } else { "; nobody has dialled us: is the port open?" };
         tracing::info!(
             "{}: {why} ({} of {} known, {} of {} trackers fail){dialled}",
@@ -472,7 +469,7 @@ impl Transfer {
     }
 
     fn mark(&self) -> Mark {
-        let snapshot = self.handle.snapshot.borrow();
+        let snapshot = self.handle.snapshot();
         Mark {
             phase: snapshot.phase,
             has_info: self.info.is_some(),

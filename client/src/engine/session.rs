@@ -216,7 +216,7 @@ pub struct TorrentHandle {
     /// All its info hashes that were known at the start; [`Snapshot::info`] may know more.
     pub hashes: InfoHashes,
     /// The latest figures.
-    pub snapshot: watch::Receiver<Snapshot>,
+    snapshot: watch::Receiver<Snapshot>,
     /// News.
     pub events: mpsc::UnboundedReceiver<TorrentEvent>,
     stop: mpsc::Sender<Duration>,
@@ -416,6 +416,17 @@ impl Drop for Session {
 }
 
 impl TorrentHandle {
+    /// The latest figures. Copies: whoever held the figures themselves would keep the driver from writing new ones, and if he looked a second
+    /// time while it waits, they would wait for each other for ever.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Of the latest figures the numbers alone.
+    pub fn stats(&self) -> Stats {
+        self.snapshot.borrow().stats
+    }
+
     /// Asks it to stop: it saves, tells its trackers, and sends [`TorrentEvent::Stopped`] within `limit`.
     pub fn stop(&self, limit: Duration) {
         // A full queue says it already.

@@ -206,7 +206,7 @@ async fn a_tree_goes_from_one_session_to_another() {
     let durable = events.iter().position(|event| matches!(event, TorrentEvent::Durable)).unwrap();
     assert_eq!(files_done(&events[..durable]), tree.files.len(), "every file before the whole");
     tree.assert_whole(to.data.path());
-    let snapshot = getting.snapshot.borrow().clone();
+    let snapshot = getting.snapshot();
     assert_eq!(
         (snapshot.phase, snapshot.stats.bytes_done, snapshot.stats.complete),
         (Phase::Stopped, tree.bytes(), true)
@@ -215,7 +215,7 @@ async fn a_tree_goes_from_one_session_to_another() {
     assert_eq!((peer.downloaded, peer.peer_id), (tree.bytes(), from.session.peer_id()));
     seeding.stop(PATIENCE);
     assert_eq!(milestones(&seeding.until_stopped().await).last(), Some(&"stopped"));
-    let snapshot = seeding.snapshot.borrow().clone();
+    let snapshot = seeding.snapshot();
     assert_eq!((snapshot.stats.uploaded, snapshot.stats.downloaded), (tree.bytes(), 0));
     assert_eq!(
         std::fs::read_dir(to.state.path()).unwrap().flatten().filter(|entry| entry.path().is_file()).count(),
@@ -231,7 +231,7 @@ async fn a_magnet_becomes_a_tree() {
     let mut seeding = from.session.add(from.seed(&tree.info));
     seeding.until_checked().await;
     let mut getting = to.session.add(to.magnet(tree.info.info_hash(), &[&from]));
-    assert_eq!(getting.snapshot.borrow().phase, Phase::FetchingInfo);
+    assert_eq!(getting.snapshot().phase, Phase::FetchingInfo);
     let events = getting.until_stopped().await;
     assert_eq!(milestones(&events), ["info", "checked", "complete", "durable", "stopped"]);
     tree.assert_whole(to.data.path());
@@ -285,7 +285,7 @@ async fn a_stopped_download_goes_on_where_it_was() {
     }
     first.stop(PATIENCE);
     assert!(!milestones(&first.until_stopped().await).contains(&"failed"));
-    let got = first.snapshot.borrow().stats.bytes_done;
+    let got = first.stats().bytes_done;
     assert!((4 * 16_384..tree.bytes()).contains(&got), "{got}");
 
     let unlimited = config(to.state.path(), Ipv4Addr::LOCALHOST.into());
@@ -298,7 +298,7 @@ async fn a_stopped_download_goes_on_where_it_was() {
     });
     assert_eq!(checked, Some(got));
     tree.assert_whole(to.data.path());
-    let stats = second.snapshot.borrow().stats;
+    let stats = second.stats();
     assert_eq!(stats.downloaded - stats.wasted, tree.bytes() - got, "nothing was fetched twice");
 }
 
@@ -310,7 +310,7 @@ async fn what_is_whole_already_needs_no_network() {
     let mut getting = host.session.add(host.get(&tree.info, &[]));
     let events = getting.until_stopped().await;
     assert_eq!(milestones(&events), ["info", "checked", "complete", "durable", "stopped"]);
-    assert_eq!(getting.snapshot.borrow().stats.downloaded, 0);
+    assert_eq!(getting.stats().downloaded, 0);
 }
 
 #[tokio::test]

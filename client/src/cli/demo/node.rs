@@ -167,17 +167,17 @@ impl Node {
 
     /// Its latest figures.
     pub(super) fn snapshot(&self) -> Snapshot {
-        self.handle.snapshot.borrow().clone()
+        self.handle.snapshot()
     }
 
     /// Its latest figures, but for those of each peer.
     pub(super) fn stats(&self) -> Stats {
-        self.handle.snapshot.borrow().stats
+        self.handle.stats()
     }
 
     /// As a line of figures.
     pub(super) fn row(&self) -> Row {
-        let snapshot = self.handle.snapshot.borrow();
+        let snapshot = self.handle.snapshot();
         let stats = &snapshot.stats;
         let doing = match snapshot.phase {
             Phase::Running if self.downloads => Some(traded(&snapshot).into()),

@@ -55,7 +55,7 @@ async fn a_tree_goes_from_one_session_to_another() {
         assert_eq!(milestones(&events), ["info", "checked", "complete", "durable", "stopped"], "{version:?}");
         assert_eq!(files_done(&events), tree.files.len());
         tree.assert_whole(to.data.path());
-        let stats = getting.snapshot.borrow().stats;
+        let stats = getting.stats();
         assert_eq!((stats.bytes_done, stats.bytes_total), (tree.bytes(), tree.bytes()));
         let own: usize = tree.files.iter().map(|(_, bytes)| bytes.len()).sum();
         assert_eq!(tree.bytes(), own as u64, "padding does not count");
@@ -201,7 +201,7 @@ async fn layers_come_from_a_peer_that_was_found_when_only_v1_was_known() {
     assert_eq!(the_info(&events), tree.info);
     looking.stop(PATIENCE);
     looking.until_stopped().await;
-    let missing = looking.snapshot.borrow().stats.missing_layers;
+    let missing = looking.stats().missing_layers;
     assert_eq!(missing, 0);
 }
 
