@@ -65,13 +65,23 @@ impl Browser {
     }
 
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer = self.ask_for(method, path, body);
+        answer.unwrap_or_else(|refusal| panic!("{method} {path}: {refusal}"))
+    }
+
+    /// The answer; or why there is none, if what is asked for is not there, or not any more.
+    fn ask_for(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let body = body.map(Value::to_string).unwrap_or_default();
         let target = format!("/session{}{path}", self.session);
         let reply: Reply =
             try_ask(self.addr, method, &target, &["Content-Type: application/json"], body.as_bytes())
                 .unwrap_or_else(|| panic!("no answer to {method} {target}"));
-        assert_eq!(reply.status, 200, "{method} {target}: {}", String::from_utf8_lossy(&reply.body));
-        reply.json()["value"].take()
+        let text = || String::from_utf8_lossy(&reply.body).into_owned();
+        if reply.status == 404 {
+            return Err(text());
+        }
+        assert_eq!(reply.status, 200, "{method} {target}: {}", text());
+        Ok(reply.json()["value"].take())
     }
 
     fn do_it(&self, path: &str, what: &Value) -> Value {
@@ -104,16 +114,25 @@ impl Browser {
         self.do_it("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// The first element that this selector of CSS finds.
+    /// The first element that this selector of CSS finds, once there is one: the page may be on its way.
     pub fn element(&self, selector: &str) -> Element {
-        let found = self.do_it("/element", &json!({"using": "css selector", "value": selector}));
-        Element(found[ELEMENT].as_str().expect("an element").to_owned())
+        wait::until(selector, LONG, || self.find(selector))
     }
 
-    /// The text of the first element that this selector finds.
+    fn find(&self, selector: &str) -> Option<Element> {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let found = self.ask_for("POST", "/element", Some(&wanted)).ok()?;
+        Some(Element(found[ELEMENT].as_str().expect("an element").to_owned()))
+    }
+
+    /// The text of the first element that this selector finds. A page that makes way for another takes its elements along: then that of the
+    /// next.
     pub fn text(&self, selector: &str) -> String {
-        let Element(id) = self.element(selector);
-        self.ask("GET", &format!("/element/{id}/text"), None).as_str().unwrap_or_default().to_owned()
+        wait::until(selector, LONG, || {
+            let Element(id) = self.find(selector)?;
+            let text = self.ask_for("GET", &format!("/element/{id}/text"), None).ok()?;
+            Some(text.as_str().unwrap_or_default().to_owned())
+        })
     }
 
     /// Types into an element; into one for files, a path.
