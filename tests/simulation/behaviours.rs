@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use client::torrent::Stay;
 use harness::sim::behaviour::{Claims, Rejoins, Strategy};
+use harness::sim::experiments::measure::{honest, middle, took};
+use harness::sim::scenario::MBIT;
 use harness::sim::{Behaviour, Report, Scenario, World};
 
 /// Twelve downloaders, of which two behave like this.
@@ -19,6 +22,25 @@ fn run(scenario: Scenario) -> Report {
     report.assert_sound();
     assert!(report.bans.is_empty(), "{:?}", report.bans);
     report
+}
+
+/// Who falls behind when twelve of forty ride has nothing that others lack, and nothing to pay with: the seed is all it has, and there it must not
+/// wait behind those who never passed on anything.
+#[test]
+fn nobody_who_gives_is_left_behind_among_riders() {
+    let mut scenario = Scenario::flash_crowd(9, 40, 256, 256 << 10, 4 * MBIT);
+    for (number, node) in scenario.nodes[1..].iter_mut().enumerate() {
+        node.stay = Stay::Leave { linger: true };
+        if (number + 1) * 12 / 40 > number * 12 / 40 {
+            node.behaviour = Behaviour::free_rider();
+        }
+    }
+    scenario.waits_for_all = true;
+    let report = World::new(scenario).run();
+    report.assert_sound();
+    let times: Vec<f64> = honest(&report).map(took).collect();
+    let last = times.iter().copied().fold(0.0, f64::max);
+    assert!(last < 2.0 * middle(times), "the last contributor took {last} s");
 }
 
 #[test]

@@ -23,14 +23,22 @@ const TRIALS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct FirstCopies {
-    /// Who got a piece first, until somebody else has it.
-    holders: BTreeMap<PieceIndex, PeerKey>,
+    /// Who got a piece first, until somebody has it who did not get it from us.
+    holders: BTreeMap<PieceIndex, First>,
     /// How many each of them sits on.
     counts: BTreeMap<PeerKey, u32>,
     /// Those that have passed one on.
     proven: BTreeSet<PeerKey>,
     /// How many sit on some and have passed none on.
     on_trial: usize,
+}
+
+/// A first copy.
+#[derive(Debug)]
+struct First {
+    holder: PeerKey,
+    /// Those to whom we gave the piece as well. That they have it is not the holder's doing.
+    others: BTreeSet<PeerKey>,
 }
 
 impl FirstCopies {
@@ -50,18 +58,23 @@ impl FirstCopies {
         (self.counts.get(&key).copied().unwrap_or_default(), self.proven.contains(&key))
     }
 
-    /// A piece that nobody else has goes to this peer.
-    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey) {
-        if let Entry::Vacant(vacant) = self.holders.entry(piece) {
-            vacant.insert(key);
-            *self.counts.entry(key).or_default() += 1;
-            self.count_trials();
+    /// A piece goes to this peer. `first`: nobody else has it.
+    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey, first: bool) {
+        match self.holders.entry(piece) {
+            Entry::Vacant(vacant) if first => {
+                vacant.insert(First { holder: key, others: BTreeSet::new() });
+                *self.counts.entry(key).or_default() += 1;
+                self.count_trials();
+            }
+            Entry::Vacant(_) => {}
+            Entry::Occupied(known) => drop(known.into_mut().others.insert(key)),
         }
     }
 
     /// A peer has this piece.
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
-        if let Some(&holder) = self.holders.get(&piece).filter(|&&holder| holder != key) {
+        let passed_on = |first: &&First| first.holder != key && !first.others.contains(&key);
+        if let Some(holder) = self.holders.get(&piece).filter(passed_on).map(|first| first.holder) {
             self.holders.remove(&piece);
             self.proven.insert(holder);
             self.recount(holder);
@@ -69,14 +82,16 @@ impl FirstCopies {
         }
     }
 
-    /// How many this peer sits on, `at_hand` not among them, of which it has only a part. One is nothing to somebody who has passed others on,
-    /// for that one may be on its way; to somebody who has not it counts double. `more`: there are pieces that nobody has yet, so it matters
+    /// How many this peer sits on, `at_hand` not among them, of which it has only a part. To somebody who has passed others on one is nothing, for
+    /// it may be on its way, and more are one: who falls behind holds many that nobody lacks any more, and would wait behind riders for ever. To
+    /// somebody who has not, each counts, and the first double. `more`: there are pieces that nobody has yet, so it matters
     /// who gets them.
     pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, more: bool) -> u32 {
-        let in_part = at_hand.is_some_and(|piece| self.holders.get(&piece) == Some(&key));
+        let in_part =
+            at_hand.is_some_and(|piece| self.holders.get(&piece).is_some_and(|it| it.holder == key));
         let count = self.counts.get(&key).copied().unwrap_or_default();
         match count.saturating_sub(u32::from(in_part)) {
-            kept if self.proven.contains(&key) => kept.saturating_sub(1),
+            kept if self.proven.contains(&key) => kept.saturating_sub(1).min(1),
             // Half a piece is of use to nobody: who was begun with is tried to the end.
             0 if in_part => 0,
             0 => {
@@ -88,7 +103,7 @@ impl FirstCopies {
 
     /// To somebody who has passed one on, only those count that it may pass on yet.
     fn recount(&mut self, key: PeerKey) {
-        let count = self.holders.values().filter(|&&holder| holder == key).count();
+        let count = self.holders.values().filter(|first| first.holder == key).count();
         self.counts.insert(key, count as u32);
     }
 
@@ -99,16 +114,17 @@ impl FirstCopies {
 
     /// Whether this peer has something that only it was given.
     pub(super) fn holds(&self, key: PeerKey) -> bool {
-        self.holders.values().any(|&holder| holder == key)
+        self.holders.values().any(|first| first.holder == key)
     }
 
     /// A peer is gone, and with it these pieces.
     pub(super) fn lost(&mut self, key: PeerKey) -> Vec<PieceIndex> {
         self.proven.remove(&key);
         self.counts.remove(&key);
-        let lost: Vec<_> =
-            self.holders.iter().filter(|&(_, &holder)| holder == key).map(|(&piece, _)| piece).collect();
-        self.holders.retain(|_, &mut holder| holder != key);
+        let theirs = self.holders.iter().filter(|(_, first)| first.holder == key);
+        let lost: Vec<_> = theirs.map(|(&piece, _)| piece).collect();
+        self.holders.retain(|_, first| first.holder != key);
+        self.holders.values_mut().for_each(|first| drop(first.others.remove(&key)));
         self.count_trials();
         lost
     }
@@ -126,18 +142,49 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [generous, stingy] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[0], generous);
-        copies.given(pieces[1], stingy);
+        copies.given(pieces[0], generous, true);
+        copies.given(pieces[1], stingy, true);
         assert_eq!(copies.kept(generous, Some(pieces[0]), true), 0, "it has only a part of it");
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [2, 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
-        copies.given(pieces[2], generous);
-        copies.given(pieces[3], stingy);
+        copies.given(pieces[2], generous, true);
+        copies.given(pieces[3], stingy, true);
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, 3]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None, true), 0);
         assert!(copies.holds(generous) && !copies.holds(stingy));
+    }
+
+    #[test]
+    fn what_we_gave_to_others_too_was_not_passed_on() {
+        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
+        let pieces: Vec<_> = layout.pieces().collect();
+        let [rider, another, honest] = [1, 2, 3].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        copies.given(pieces[0], rider, true);
+        copies.given(pieces[0], another, false);
+        copies.seen(pieces[0], another);
+        assert_eq!(copies.standing(rider), (1, false));
+        copies.seen(pieces[0], honest);
+        assert_eq!(copies.standing(rider), (0, true), "somebody has it from one of the two");
+        copies.given(pieces[1], honest, false);
+        assert!(!copies.holds(honest), "others had it before");
+    }
+
+    #[test]
+    fn who_passed_on_before_never_waits_behind_those_who_never_did() {
+        let layout = Layout::new(16_384, [16_384 * 100]).unwrap();
+        let pieces: Vec<_> = layout.pieces().collect();
+        let [rider, behind, gone] = [1, 2, 3].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        copies.given(pieces[99], rider, true);
+        copies.given(pieces[98], behind, true);
+        copies.seen(pieces[98], gone);
+        for &piece in &pieces[..50] {
+            copies.given(piece, behind, true);
+        }
+        assert_eq!([behind, rider].map(|key| copies.kept(key, None, false)), [1, 2]);
     }
 
     #[test]
@@ -146,13 +193,13 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [rider, new, other] = [90, 91, 92].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[99], rider);
+        copies.given(pieces[99], rider, true);
         for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
             let is_tried = copies.kept(new, None, true) == 0;
             assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
             assert_eq!(copies.kept(new, None, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
-            copies.given(piece, tried);
+            copies.given(piece, tried, true);
             assert_eq!(copies.kept(tried, Some(piece), true), 0, "it gets all of the piece");
             copies.seen(piece, other);
         }
@@ -164,7 +211,7 @@ mod tests {
         let piece = layout.piece(0).unwrap();
         let [before, after] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(piece, before);
+        copies.given(piece, before, true);
         let (kept, proven) = copies.standing(before);
         copies.lost(before);
         copies.came(after, Account { kept, proven, ..Account::default() });

@@ -258,8 +258,9 @@ impl Torrent {
             };
             let bytes = u64::from(next.length);
             if peer.upload.hand_over(turn.piece, bytes) {
-                if content.is_origin && passes_on && content.picker.availability(turn.piece) == 0 {
-                    content.first_copies.given(turn.piece, turn.key);
+                if content.is_origin && passes_on {
+                    let first = content.picker.availability(turn.piece) == 0;
+                    content.first_copies.given(turn.piece, turn.key, first);
                 }
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);

@@ -76,6 +76,9 @@ fn rows(name: &str, runs: &[Report], alone: &[Report]) -> Vec<Row> {
                 middle(honest(run).map(took)) / ideal
             },
         ),
+        Row::of(format!("{name}: the last contributor over their median"), Mark::None, runs, |run| {
+            honest(run).map(took).fold(0.0, f64::max) / middle(honest(run).map(took))
+        }),
         Row {
             metric: format!("{name}: contributors, slower than without them by"),
             mark: Mark::None,
