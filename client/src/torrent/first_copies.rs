@@ -67,7 +67,9 @@ impl FirstCopies {
                 self.count_trials();
             }
             Entry::Vacant(_) => {}
-            Entry::Occupied(known) => drop(known.into_mut().others.insert(key)),
+            Entry::Occupied(mut known) => {
+                known.get_mut().others.insert(key);
+            }
         }
     }
 
@@ -124,7 +126,9 @@ impl FirstCopies {
         let theirs = self.holders.iter().filter(|(_, first)| first.holder == key);
         let lost: Vec<_> = theirs.map(|(&piece, _)| piece).collect();
         self.holders.retain(|_, first| first.holder != key);
-        self.holders.values_mut().for_each(|first| drop(first.others.remove(&key)));
+        for first in self.holders.values_mut() {
+            first.others.remove(&key);
+        }
         self.count_trials();
         lost
     }
