@@ -126,7 +126,7 @@ fn on_all_cores<T: Send>(
     let version = info.version();
     let work = || pieces::hash_pieces(layout, pieces, &on_disk, version, threads, &on_bytes, &on_piece);
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name("check".into()).spawn_scoped(scope, &work);
+        let worker = std::thread::Builder::new().name("check".into()).spawn_scoped(scope, work);
         let root = || files.root().full(Path::new(""));
         let worker = worker.map_err(|error| failure("can't start a thread for", root())(error))?;
         let mut left = pieces.len();
