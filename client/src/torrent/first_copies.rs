@@ -21,11 +21,14 @@ const ENOUGH: usize = 8;
 /// riders, however many there are, have one first copy to eight who pass theirs on, while those who are honest are soon all among these.
 const TRIALS: usize = 8;
 
+/// Pieces that somebody sits on who has passed others on count up to this many.
+const MANY: u32 = 16;
+
 #[derive(Debug, Default)]
 pub(super) struct FirstCopies {
     /// Who got a piece first, until somebody has it who did not get it from us.
     holders: BTreeMap<PieceIndex, First>,
-    /// How many each of them sits on.
+    /// How many each of those that got any sits on.
     counts: BTreeMap<PeerKey, u32>,
     /// Those that have passed one on.
     proven: BTreeSet<PeerKey>,
@@ -37,7 +40,7 @@ pub(super) struct FirstCopies {
 #[derive(Debug)]
 struct First {
     holder: PeerKey,
-    /// Those to whom we gave the piece as well. That they have it is not the holder's doing.
+    /// Those to whom we gave the piece as well. That they have it is not the holder's doing, and they sit on it too.
     others: BTreeSet<PeerKey>,
 }
 
@@ -68,7 +71,10 @@ impl FirstCopies {
             }
             Entry::Vacant(_) => {}
             Entry::Occupied(mut known) => {
-                known.get_mut().others.insert(key);
+                if known.get().holder != key && known.get_mut().others.insert(key) {
+                    *self.counts.entry(key).or_default() += 1;
+                    self.count_trials();
+                }
             }
         }
     }
@@ -77,35 +83,38 @@ impl FirstCopies {
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
         let passed_on = |first: &&First| first.holder != key && !first.others.contains(&key);
         if let Some(holder) = self.holders.get(&piece).filter(passed_on).map(|first| first.holder) {
-            self.holders.remove(&piece);
+            let first = self.holders.remove(&piece);
             self.proven.insert(holder);
             self.recount(holder);
+            for other in first.into_iter().flat_map(|first| first.others) {
+                self.recount(other);
+            }
             self.count_trials();
         }
     }
 
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. To somebody who has passed others on one is nothing, for
-    /// it may be on its way, and more are one: who falls behind holds many that nobody lacks any more, and would wait behind riders for ever. To
-    /// somebody who has not, each counts, and the first double. `more`: there are pieces that nobody has yet, so it matters
-    /// who gets them.
+    /// it may be on its way. Who has not waits behind all who have: who falls behind holds pieces that nobody lacks any more, and must not wait
+    /// behind riders for ever. `more`: there are pieces that nobody has yet, so it matters who gets them.
     pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, more: bool) -> u32 {
         let in_part =
             at_hand.is_some_and(|piece| self.holders.get(&piece).is_some_and(|it| it.holder == key));
         let count = self.counts.get(&key).copied().unwrap_or_default();
         match count.saturating_sub(u32::from(in_part)) {
-            kept if self.proven.contains(&key) => kept.saturating_sub(1).min(1),
+            kept if self.proven.contains(&key) => kept.saturating_sub(1).min(MANY),
             // Half a piece is of use to nobody: who was begun with is tried to the end.
             0 if in_part => 0,
             0 => {
                 u32::from(more && self.proven.len() >= ENOUGH && self.on_trial * TRIALS >= self.proven.len())
             }
-            kept => kept + 1,
+            kept => MANY + kept,
         }
     }
 
     /// To somebody who has passed one on, only those count that it may pass on yet.
     fn recount(&mut self, key: PeerKey) {
-        let count = self.holders.values().filter(|first| first.holder == key).count();
+        let sits = |first: &&First| first.holder == key || first.others.contains(&key);
+        let count = self.holders.values().filter(sits).count();
         self.counts.insert(key, count as u32);
     }
 
@@ -149,12 +158,12 @@ mod tests {
         copies.given(pieces[0], generous, true);
         copies.given(pieces[1], stingy, true);
         assert_eq!(copies.kept(generous, Some(pieces[0]), true), 0, "it has only a part of it");
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [2, 2]);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [MANY + 1; 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
         copies.given(pieces[2], generous, true);
         copies.given(pieces[3], stingy, true);
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, 3]);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, MANY + 2]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None, true), 0);
         assert!(copies.holds(generous) && !copies.holds(stingy));
@@ -169,9 +178,10 @@ mod tests {
         copies.given(pieces[0], rider, true);
         copies.given(pieces[0], another, false);
         copies.seen(pieces[0], another);
-        assert_eq!(copies.standing(rider), (1, false));
+        assert_eq!([rider, another].map(|key| copies.standing(key)), [(1, false); 2]);
         copies.seen(pieces[0], honest);
         assert_eq!(copies.standing(rider), (0, true), "somebody has it from one of the two");
+        assert_eq!(copies.standing(another), (0, false));
         copies.given(pieces[1], honest, false);
         assert!(!copies.holds(honest), "others had it before");
     }
@@ -188,7 +198,7 @@ mod tests {
         for &piece in &pieces[..50] {
             copies.given(piece, behind, true);
         }
-        assert_eq!([behind, rider].map(|key| copies.kept(key, None, false)), [1, 2]);
+        assert_eq!([behind, rider].map(|key| copies.kept(key, None, false)), [MANY, MANY + 1]);
     }
 
     #[test]
@@ -219,7 +229,7 @@ mod tests {
         let (kept, proven) = copies.standing(before);
         copies.lost(before);
         copies.came(after, Account { kept, proven, ..Account::default() });
-        assert_eq!(copies.kept(after, None, true), 2);
+        assert_eq!(copies.kept(after, None, true), MANY + 1);
         assert!(!copies.holds(after));
     }
 }
