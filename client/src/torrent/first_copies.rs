@@ -134,9 +134,14 @@ impl FirstCopies {
         self.counts.remove(&key);
         let theirs = self.holders.iter().filter(|(_, first)| first.holder == key);
         let lost: Vec<_> = theirs.map(|(&piece, _)| piece).collect();
+        let of_theirs = self.holders.values().filter(|first| first.holder == key);
+        let others: BTreeSet<PeerKey> = of_theirs.flat_map(|first| first.others.iter().copied()).collect();
         self.holders.retain(|_, first| first.holder != key);
         for first in self.holders.values_mut() {
             first.others.remove(&key);
+        }
+        for other in others {
+            self.recount(other);
         }
         self.count_trials();
         lost
@@ -184,6 +189,10 @@ mod tests {
         assert_eq!(copies.standing(another), (0, false));
         copies.given(pieces[1], honest, false);
         assert!(!copies.holds(honest), "others had it before");
+        copies.given(pieces[2], rider, true);
+        copies.given(pieces[2], another, false);
+        copies.lost(rider);
+        assert_eq!(copies.standing(another), (0, false), "what the first took along is nobody's");
     }
 
     #[test]
