@@ -370,7 +370,8 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn new(most: usize) -> Self {
-        Self { most: most.clamp(1, OPEN_FILES / 4), open: VecDeque::new() }
+        // A quarter of what it may be: all threads together keep no more than [`OPEN_FILES`], beside those that are open anyway.
+        Self { most: (most / 4).max(1), open: VecDeque::new() }
     }
 
     fn find(&self, file: usize) -> Option<Arc<File>> {
