@@ -112,15 +112,20 @@ impl Choker {
     /// interest, or has asked for nothing for a moment, may be back at once, and holds nobody up meanwhile, for its slot counts as free.
     pub(super) fn fill(&mut self, now: Time, views: &[View], seeding: bool) -> BTreeSet<PeerKey> {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
-        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
-        let used = |v: &&View| v.unchoked && v.interested && !v.idle && (seeding || v.debt < MUCH);
-        let used = views.iter().filter(used).count();
-        let spare =
-            self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(chosen.len()));
+        let spare = self.spare(views, seeding);
         if spare > 0 {
             chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
         }
         chosen
+    }
+
+    /// How many slots [`Self::fill`] would give. Only those who hold one matter.
+    pub(super) fn spare(&self, views: &[View], seeding: bool) -> usize {
+        let holders = || views.iter().filter(|v| v.unchoked);
+        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
+        let used = |v: &&View| v.interested && !v.idle && (seeding || v.debt < MUCH);
+        let free = self.slots.count(seeding).saturating_sub(holders().filter(used).count());
+        free.min(MAX_UNCHOKED.saturating_sub(holders().count()))
     }
 
     /// While downloading: the best givers, and one optimistic unchoke.

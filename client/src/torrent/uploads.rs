@@ -31,7 +31,7 @@ impl Torrent {
 
     /// The regular round: all slots are judged anew.
     pub(super) fn judge_slots(&mut self, now: Time) {
-        let views = self.views(now);
+        let views = self.views(now, |_| true);
         let seeding = !self.is_leeching();
         let sent = self.uploaded.recent(now, super::choker::ROUND.as_secs());
         let chosen = self.choker.judge(now, &views, sent, seeding);
@@ -40,20 +40,34 @@ impl Torrent {
 
     /// Between rounds: free slots are filled.
     pub(super) fn fill_slots(&mut self, now: Time) {
-        if !self.peers.iter().any(|(_, peer)| peer.upload.interested && peer.upload.choked) {
+        // Mostly nobody may have one or none is free, and to judge everybody is dear.
+        if !self.is_slot_awaited() {
             return;
         }
-        let views = self.views(now);
         let seeding = !self.is_leeching();
+        let holders = self.views(now, |peer| !peer.upload.choked);
+        if self.choker.spare(&holders, seeding) == 0 {
+            return;
+        }
+        let views = self.views(now, |peer| !peer.upload.choked || peer.upload.interested);
         let chosen = self.choker.fill(now, &views, seeding);
         self.apply_slots(now, &views, &chosen);
     }
 
-    fn views(&self, now: Time) -> Vec<View> {
+    /// Whether anybody waits for a slot who may have one.
+    fn is_slot_awaited(&self) -> bool {
+        let trading = self.is_trading();
+        let layout = self.known_info().map(torrent_format::Info::layout);
+        let is_spent = |peer: &Peer| trading && layout.is_some_and(|layout| peer.is_spent(layout));
+        let mut peers = self.peers.iter().map(|(_, peer)| peer);
+        peers.any(|peer| peer.upload.interested && peer.upload.choked && !is_spent(peer))
+    }
+
+    fn views(&self, now: Time, filter: impl Fn(&Peer) -> bool) -> Vec<View> {
         let content = self.content();
         let (leeching, trading) = (self.is_leeching(), self.is_trading());
         let layout = self.known_info().map(torrent_format::Info::layout);
-        let view = |(key, peer): (PeerKey, &super::peer::Peer)| View {
+        let view = |(key, peer): (PeerKey, &Peer)| View {
             key,
             debt: content.map_or(0, |content| content.debt(key, peer, leeching)),
             spent: trading && layout.is_some_and(|layout| peer.is_spent(layout)),
@@ -66,7 +80,7 @@ impl Torrent {
             snubs: peer.download.snubs,
             idle: peer.upload.is_idle() && now - peer.upload.busy >= super::choker::GRACE,
         };
-        self.peers.iter().map(view).collect()
+        self.peers.iter().filter(|(_, peer)| filter(peer)).map(view).collect()
     }
 
     fn apply_slots(&mut self, now: Time, views: &[View], chosen: &BTreeSet<PeerKey>) {
