@@ -55,6 +55,11 @@ impl Torrent {
         if download.needed == 0 || (download.choked && download.allowed_fast.is_empty()) {
             return;
         }
+        let room = download.room(now);
+        if room == 0 && !download.outstanding.is_empty() {
+            // Mostly it is: requests go out in batches.
+            return;
+        }
         let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };
         // To look through all that is asked for is dear, and mostly in vain.
         let waits = |(_, other): (_, &Peer)| {
@@ -62,7 +67,7 @@ impl Torrent {
         };
         let longest = content.picker.is_endgame().then(|| peers.iter().filter_map(waits).max()).flatten();
         let mut requests = Vec::new();
-        for more in 1..=download.room(now) {
+        for more in 1..=room {
             let Some(pieces) = peer.field() else { return };
             let asker = Asker {
                 key,
@@ -123,9 +128,9 @@ impl Torrent {
         };
         let idles = |holder, block| {
             peers.get(holder).is_none_or(|other| {
-                let waits = other.download.outstanding.iter().find(|o| o.block == block);
+                let asked = || other.download.outstanding.iter().find(|o| o.block == block);
                 let patience = other.download.pipeline.patience();
-                now - other.download.last_block >= patience && waits.is_none_or(|o| now - o.at >= patience)
+                now - other.download.last_block >= patience && asked().is_none_or(|o| now - o.at >= patience)
             })
         };
         let mut moved = Vec::new();
@@ -151,7 +156,7 @@ impl Torrent {
     /// What was asked of the peers is spread anew over those that have nothing to do.
     pub(super) fn balance(&mut self, now: Time) {
         let idle = |peer: &Peer| {
-            peer.download.needed > 0 && !peer.download.choked && peer.download.outstanding.is_empty()
+            !peer.download.choked && peer.download.needed > 0 && peer.download.outstanding.is_empty()
         };
         let idle: Vec<_> = self.peers.iter().filter(|(_, peer)| idle(peer)).map(|(key, _)| key).collect();
         for key in idle {

@@ -132,6 +132,10 @@ impl Feeder {
             let patient = now - since < PATIENCE;
             let stalls = self.stalls(now, key);
             let (debt, wealth) = standing(key);
+            if best.is_some_and(|(least, ..)| (least.0, least.1, least.2) < (stalls, debt, patient)) {
+                // Whatever it wishes for.
+                continue;
+            }
             let rank = |rarity| (stalls, debt, patient, rarity, wealth, last);
             for (piece, rarity) in wishes(key) {
                 if best.is_none_or(|(least, ..)| rank(rarity) < least) {

@@ -325,6 +325,9 @@ impl Picker {
         }
         for class in 0..self.starts.len() {
             let (from, to) = (self.starts[class] as usize, self.class_end(class));
+            if from == to {
+                continue;
+            }
             let is_here = |piece: &&PieceIndex| {
                 (from..to).contains(&(self.position[piece.as_usize()] as usize)) && asker.pieces.has(**piece)
             };
