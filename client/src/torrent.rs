@@ -459,7 +459,12 @@ impl Torrent {
 
     /// The next thing to do. Ask until there is none.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let next = self.actions.pop_front();
+        if next.is_none() {
+            // From here on at its start again, which the processor has at hand.
+            self.actions.clear();
+        }
+        next
     }
 
     /// When to call [`Self::handle_timeout`], if nothing happens before. `None`: only events matter now.
