@@ -24,6 +24,8 @@ pub(super) struct Account {
     pub(super) kept: u32,
     /// It had passed others on.
     pub(super) proven: bool,
+    /// While we traded it had its free taste, and gave nothing.
+    pub(super) only_took: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ impl Accounts {
         account.gave += left.gave;
         account.kept += left.kept;
         account.proven |= left.proven;
+        account.only_took |= left.only_took;
         if self.order.len() > MAX_ACCOUNTS
             && let Some(oldest) = self.order.pop_front()
         {
@@ -88,7 +91,7 @@ mod tests {
         accounts.close(ip("80.4.4.200"), got(5));
         accounts.close(ip("80.4.4.7"), Account { gave: 1, kept: 2, ..got(2) });
         assert_eq!(accounts.open(ip("80.4.5.7")), got(0), "another network");
-        assert_eq!(accounts.open(ip("80.4.4.1")), Account { got: 7, gave: 1, kept: 2, proven: false });
+        assert_eq!(accounts.open(ip("80.4.4.1")), Account { gave: 1, kept: 2, ..got(7) });
         assert_eq!(accounts.open(ip("80.4.4.1")), got(0));
         accounts.close(ip("2001:db8:1:200::1"), got(3));
         assert_eq!(accounts.open(ip("2001:db8:1:2ff::9")), got(3));

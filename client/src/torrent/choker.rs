@@ -40,7 +40,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(250);
 const INCUMBENT_TENTHS: u64 = 11;
 
 /// Pieces that a peer may owe us before it waits behind others.
-const MUCH: u32 = 2;
+pub(super) const MUCH: u32 = 2;
 
 /// Peers that are unchoked at a time, at most, those included that have no use for it at the moment.
 const MAX_UNCHOKED: usize = 128;

@@ -66,6 +66,7 @@ impl Torrent {
         }
         entry.before = self.accounts.open(peer.addr.ip());
         let before = entry.before;
+        entry.upload.only_took = before.only_took;
         let key = self.peers.insert(entry);
         if let Phase::Content(content) = &mut self.phase {
             content.first_copies.came(key, before);
@@ -187,8 +188,9 @@ impl Torrent {
         let Some(mut peer) = self.peers.remove(key) else { return };
         self.interests -= u32::from(peer.download.interested);
         let mut left = Account {
-            got: peer.before.got + peer.upload.meter.total() + peer.upload.handed_over,
-            gave: peer.before.gave + peer.download.meter.total(),
+            got: peer.got(),
+            gave: peer.gave(),
+            only_took: peer.upload.only_took,
             ..Account::default()
         };
         match &mut self.phase {

@@ -57,9 +57,20 @@ pub(super) struct Turn {
     bytes: u64,
 }
 
-/// What goes first: who does not stall, who owes us least, who has waited too long, what is rarest, who has least, whose last turn was longest
-/// ago.
-type Rank = (bool, u32, bool, u32, u32, u64);
+/// What goes first: who does not stall, who owes us least, who has waited too long, of debtors who had least of us, what is rarest, who has
+/// least, whose last turn was longest ago.
+type Rank = (bool, u32, bool, u32, u32, u32, u64);
+
+/// How a peer stands with us.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Standing {
+    /// What it owes, in pieces.
+    pub(super) debt: u32,
+    /// How many pieces it had of us, if its debt makes that count: then each is to have as much as the others, rare or not.
+    pub(super) had: u32,
+    /// How many pieces it has.
+    pub(super) wealth: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Fed {
@@ -120,7 +131,7 @@ impl Feeder {
     pub(super) fn begin_turn<W>(
         &mut self,
         now: Time,
-        standing: impl Fn(PeerKey) -> (u32, u32),
+        standing: impl Fn(PeerKey) -> Standing,
         wishes: impl Fn(PeerKey) -> W,
     ) -> Option<Turn>
     where
@@ -131,12 +142,14 @@ impl Feeder {
             let last = self.last.get(&key).copied().unwrap_or_default();
             let patient = now - since < PATIENCE;
             let stalls = self.stalls(now, key);
-            let (debt, wealth) = standing(key);
-            if best.is_some_and(|(least, ..)| (least.0, least.1, least.2) < (stalls, debt, patient)) {
+            let Standing { debt, had, wealth } = standing(key);
+            if best.is_some_and(|(least, ..)| {
+                (least.0, least.1, least.2, least.3) < (stalls, debt, patient, had)
+            }) {
                 // Whatever it wishes for.
                 continue;
             }
-            let rank = |rarity| (stalls, debt, patient, rarity, wealth, last);
+            let rank = |rarity| (stalls, debt, patient, had, rarity, wealth, last);
             for (piece, rarity) in wishes(key) {
                 if best.is_none_or(|(least, ..)| rank(rarity) < least) {
                     best = Some((rank(rarity), key, piece));
@@ -218,13 +231,13 @@ mod tests {
 
     /// Everybody owes nothing, has nothing, and asked for the piece of its own number, with these rarities.
     fn begin(feeder: &mut Feeder, now: Time, rarities: &[u32]) -> Option<u32> {
-        begin_as(feeder, now, |_| (0, 0), rarities)
+        begin_as(feeder, now, |_| Standing::default(), rarities)
     }
 
     fn begin_as(
         feeder: &mut Feeder,
         now: Time,
-        standing: impl Fn(PeerKey) -> (u32, u32),
+        standing: impl Fn(PeerKey) -> Standing,
         rarities: &[u32],
     ) -> Option<u32> {
         let wishes = |peer| {
@@ -271,10 +284,23 @@ mod tests {
     fn who_owes_most_goes_last_and_who_has_least_first() {
         let mut feeder = Feeder::default();
         line_up(&mut feeder, 0..3);
-        let standing = |peer| if peer == key(1) { (3, 0) } else { (0, u32::from(peer == key(0)) * 9) };
+        let standing = |peer| Standing {
+            debt: if peer == key(1) { 3 } else { 0 },
+            wealth: if peer == key(0) { 9 } else { 0 },
+            ..Standing::default()
+        };
         assert_eq!(begin_as(&mut feeder, at(0), standing, &[5, 1, 5]), Some(2));
         feeder.remove(key(2));
         assert_eq!(begin_as(&mut feeder, at(0), standing, &[5, 1, 5]), Some(0));
+    }
+
+    #[test]
+    fn of_debtors_the_one_that_had_least_goes_first_however_rare_what_others_want() {
+        let mut feeder = Feeder::default();
+        line_up(&mut feeder, 0..3);
+        let had = |peer| (0..3).position(|number| peer == key(number)).map_or(0, |number| [4, 2, 3][number]);
+        let standing = |peer| Standing { debt: 1, had: had(peer), ..Standing::default() };
+        assert_eq!(begin_as(&mut feeder, at(0), standing, &[1, 5, 1]), Some(1));
     }
 
     #[test]

@@ -24,6 +24,9 @@ const TRIALS: usize = 8;
 /// Pieces that somebody sits on who has passed others on count up to this many.
 const MANY: u32 = 16;
 
+/// Who had so many pieces of us and passed none on, though others did, waits behind those.
+const FAIR_TRIAL: u32 = 4;
+
 #[derive(Debug, Default)]
 pub(super) struct FirstCopies {
     /// Who got a piece first, until somebody has it who did not get it from us.
@@ -34,6 +37,8 @@ pub(super) struct FirstCopies {
     proven: BTreeSet<PeerKey>,
     /// How many sit on some and have passed none on.
     on_trial: usize,
+    /// Somebody has passed one on, who may be gone.
+    any_proven: bool,
 }
 
 /// A first copy.
@@ -82,11 +87,16 @@ impl FirstCopies {
     /// A peer has this piece.
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
         let passed_on = |first: &&First| first.holder != key && !first.others.contains(&key);
-        if let Some(holder) = self.holders.get(&piece).filter(passed_on).map(|first| first.holder) {
-            let first = self.holders.remove(&piece);
-            self.proven.insert(holder);
+        if self.holders.get(&piece).is_some_and(|first| passed_on(&first))
+            && let Some(First { holder, others }) = self.holders.remove(&piece)
+        {
+            // If we gave it to several, nobody knows which of them it was.
+            if others.is_empty() {
+                self.proven.insert(holder);
+                self.any_proven = true;
+            }
             self.recount(holder);
-            for other in first.into_iter().flat_map(|first| first.others) {
+            for other in others {
                 self.recount(other);
             }
             self.count_trials();
@@ -95,8 +105,9 @@ impl FirstCopies {
 
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. To somebody who has passed others on one is nothing, for
     /// it may be on its way. Who has not waits behind all who have: who falls behind holds pieces that nobody lacks any more, and must not wait
-    /// behind riders for ever. `more`: there are pieces that nobody has yet, so it matters who gets them.
-    pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, more: bool) -> u32 {
+    /// behind riders for ever. `had`: so many pieces it had of us, that others have too. `more`: there are pieces that nobody has yet, so it
+    /// matters who gets them.
+    pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, had: u32, more: bool) -> u32 {
         let in_part =
             at_hand.is_some_and(|piece| self.holders.get(&piece).is_some_and(|it| it.holder == key));
         let count = self.counts.get(&key).copied().unwrap_or_default();
@@ -104,6 +115,7 @@ impl FirstCopies {
             kept if self.proven.contains(&key) => kept.saturating_sub(1).min(MANY),
             // Half a piece is of use to nobody: who was begun with is tried to the end.
             0 if in_part => 0,
+            0 if had >= FAIR_TRIAL && self.any_proven => MANY,
             0 => {
                 u32::from(more && self.proven.len() >= ENOUGH && self.on_trial * TRIALS >= self.proven.len())
             }
@@ -162,15 +174,15 @@ mod tests {
         let mut copies = FirstCopies::default();
         copies.given(pieces[0], generous, true);
         copies.given(pieces[1], stingy, true);
-        assert_eq!(copies.kept(generous, Some(pieces[0]), true), 0, "it has only a part of it");
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [MANY + 1; 2]);
+        assert_eq!(copies.kept(generous, Some(pieces[0]), 0, true), 0, "it has only a part of it");
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [MANY + 1; 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
         copies.given(pieces[2], generous, true);
         copies.given(pieces[3], stingy, true);
-        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, true)), [0, MANY + 2]);
+        assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [0, MANY + 2]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
-        assert_eq!(copies.kept(stingy, None, true), 0);
+        assert_eq!(copies.kept(stingy, None, 0, true), 0);
         assert!(copies.holds(generous) && !copies.holds(stingy));
     }
 
@@ -185,7 +197,7 @@ mod tests {
         copies.seen(pieces[0], another);
         assert_eq!([rider, another].map(|key| copies.standing(key)), [(1, false); 2]);
         copies.seen(pieces[0], honest);
-        assert_eq!(copies.standing(rider), (0, true), "somebody has it from one of the two");
+        assert_eq!(copies.standing(rider), (0, false), "somebody has it from one of the two");
         assert_eq!(copies.standing(another), (0, false));
         copies.given(pieces[1], honest, false);
         assert!(!copies.holds(honest), "others had it before");
@@ -207,7 +219,7 @@ mod tests {
         for &piece in &pieces[..50] {
             copies.given(piece, behind, true);
         }
-        assert_eq!([behind, rider].map(|key| copies.kept(key, None, false)), [MANY, MANY + 1]);
+        assert_eq!([behind, rider].map(|key| copies.kept(key, None, 0, false)), [MANY, MANY + 1]);
     }
 
     #[test]
@@ -218,12 +230,12 @@ mod tests {
         let mut copies = FirstCopies::default();
         copies.given(pieces[99], rider, true);
         for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
-            let is_tried = copies.kept(new, None, true) == 0;
+            let is_tried = copies.kept(new, None, 0, true) == 0;
             assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
-            assert_eq!(copies.kept(new, None, false), 0, "nothing is left that nobody has");
+            assert_eq!(copies.kept(new, None, 0, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
             copies.given(piece, tried, true);
-            assert_eq!(copies.kept(tried, Some(piece), true), 0, "it gets all of the piece");
+            assert_eq!(copies.kept(tried, Some(piece), 0, true), 0, "it gets all of the piece");
             copies.seen(piece, other);
         }
     }
@@ -238,7 +250,25 @@ mod tests {
         let (kept, proven) = copies.standing(before);
         copies.lost(before);
         copies.came(after, Account { kept, proven, ..Account::default() });
-        assert_eq!(copies.kept(after, None, true), MANY + 1);
+        assert_eq!(copies.kept(after, None, 0, true), MANY + 1);
         assert!(!copies.holds(after));
+    }
+
+    #[test]
+    fn who_had_much_and_never_passed_on_waits_behind_who_did_once_somebody_has() {
+        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
+        let piece = layout.piece(0).unwrap();
+        let [behind, rider, new] = [1, 2, 3].map(PeerKey::for_test);
+        let mut copies = FirstCopies::default();
+        assert_eq!(
+            copies.kept(rider, None, FAIR_TRIAL, false),
+            0,
+            "perhaps there is nobody to pass it on to"
+        );
+        copies.given(piece, behind, true);
+        copies.seen(piece, new);
+        let standing = |key, had| copies.kept(key, None, had, false);
+        assert_eq!(standing(rider, FAIR_TRIAL), MANY);
+        assert_eq!([standing(behind, FAIR_TRIAL), standing(new, FAIR_TRIAL - 1)], [0, 0]);
     }
 }

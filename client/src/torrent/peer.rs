@@ -138,6 +138,8 @@ pub(super) struct Upload {
     pub(super) metadata_parts: u32,
     /// Hash requests in a row that were refused since they are too many.
     pub(super) refused_hashes: u32,
+    /// See [`Account::only_took`].
+    pub(super) only_took: bool,
 }
 
 /// So much at once, and so much a second.
@@ -238,6 +240,7 @@ impl Peer {
                 overflow: 0,
                 metadata_parts: 0,
                 refused_hashes: 0,
+                only_took: false,
             },
             before: Account::default(),
             messages: Allowance::new(now, MESSAGE_BURST, MESSAGE_RATE),
@@ -270,20 +273,30 @@ impl Peer {
     /// It has had its free first taste, and all that it may have for what it gave. Who never had anything that we lacked is not to blame for
     /// giving nothing; who has nothing after it got a piece hides what it has.
     pub(super) fn is_spent(&self, layout: &Layout) -> bool {
-        let loan = LOAN * u64::from(layout.piece_length()).max(LEAST_DEBT);
-        let got = self.before.got + self.upload.meter.total() + self.upload.handed_over;
-        let gave = self.before.gave + self.download.meter.total();
+        let loan = LOAN * unit(layout);
         let could_give = self.download.was_interesting || self.field().is_some_and(Bitfield::is_none);
-        could_give && got >= loan + RETURN * gave
+        could_give && self.got() >= loan + RETURN * self.gave()
+    }
+
+    /// Bytes that it has of us, and that are on their way to it.
+    pub(super) fn got(&self) -> u64 {
+        self.before.got + self.upload.meter.total() + self.upload.handed_over
+    }
+
+    /// Bytes that it gave us.
+    pub(super) fn gave(&self) -> u64 {
+        self.before.gave + self.download.meter.total()
     }
 
     /// How many pieces more it got from us than we from it.
     pub(super) fn debt(&self, layout: &Layout) -> u32 {
         let got = self.before.got + self.upload.meter.total();
-        let owes = got.saturating_sub(self.before.gave + self.download.meter.total());
-        u32::try_from(owes / u64::from(layout.piece_length()).max(LEAST_DEBT))
-            .unwrap_or(u32::MAX)
-            .min(MAX_DEBT)
+        in_pieces(layout, got.saturating_sub(self.gave())).min(MAX_DEBT)
+    }
+
+    /// How many pieces it got from us.
+    pub(super) fn had(&self, layout: &Layout) -> u32 {
+        in_pieces(layout, self.got())
     }
 
     pub(super) fn is_seed(&self) -> bool {
@@ -314,6 +327,16 @@ impl Peer {
             was_leecher: self.was_leecher,
         }
     }
+}
+
+/// Bytes, in pieces.
+fn in_pieces(layout: &Layout, bytes: u64) -> u32 {
+    u32::try_from(bytes / unit(layout)).unwrap_or(u32::MAX)
+}
+
+/// A piece, as far as debts go.
+fn unit(layout: &Layout) -> u64 {
+    u64::from(layout.piece_length()).max(LEAST_DEBT)
 }
 
 impl Allowance {

@@ -7,6 +7,7 @@ use torrent_format::{Bitfield, PieceIndex};
 use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
+use super::feeder::Standing;
 use super::peer::Peer;
 use super::peer::REQUEST_QUEUE;
 use super::peers::PeerKey;
@@ -256,10 +257,8 @@ impl Torrent {
                     (piece, 2 * holders + u32::from(!at_hand))
                 })
             };
-            let standing = |key| {
-                let Some(peer) = peers.get(key) else { return (0, 0) };
-                (content.debt(key, peer, leeching), peer.field().map_or(0, Bitfield::count))
-            };
+            let standing =
+                |key| peers.get(key).map(|peer| content.standing(key, peer, leeching)).unwrap_or_default();
             let Some(turn) = feeder.turn(now).or_else(|| feeder.begin_turn(now, standing, wishes)) else {
                 break;
             };
@@ -475,14 +474,25 @@ impl Content {
     }
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
-    /// a peer got of a seed and did not pass on.
+    /// a peer got of the first seed and did not pass on; to a later one, if it only took while that one traded.
     fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
+        let layout = self.info.layout();
         if leeching {
-            peer.debt(self.info.layout())
-        } else {
-            let in_part = |&(piece, sent): &(PieceIndex, u32)| sent < self.info.layout().block_count(piece);
-            let at_hand = peer.upload.at_hand.filter(in_part).map(|(piece, _)| piece);
-            self.first_copies.kept(key, at_hand, self.suggestions.has_more())
+            return peer.debt(layout);
         }
+        if !self.is_origin {
+            return if peer.upload.only_took { super::choker::MUCH } else { 0 };
+        }
+        let in_part = |&(piece, sent): &(PieceIndex, u32)| sent < layout.block_count(piece);
+        let at_hand = peer.upload.at_hand.filter(in_part).map(|(piece, _)| piece);
+        self.first_copies.kept(key, at_hand, peer.had(layout), self.suggestions.has_more())
+    }
+
+    /// What counts for the feeder of this peer.
+    fn standing(&self, key: PeerKey, peer: &Peer, leeching: bool) -> Standing {
+        let debt = self.debt(key, peer, leeching);
+        // What is rare is wasted on those who pass nothing on.
+        let had = if leeching || debt == 0 { 0 } else { peer.had(self.info.layout()) };
+        Standing { debt, had, wealth: peer.field().map_or(0, Bitfield::count) }
     }
 }
