@@ -35,7 +35,7 @@ use torrent_format::merkle::Hash;
 use torrent_format::{Bitfield, Block, Info, PieceIndex};
 
 use self::barrier::Request;
-pub use self::direct::{Direct, SendError};
+pub use self::direct::{Cork, Direct, SendError};
 use self::files::Place;
 use self::shared::Shared;
 use super::buffer::{Buffer, BufferPool};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Processor, cores, memory and kernel, as Markdown.
+/// Processor, cores, memory, kernel and its congestion control of TCP, as Markdown.
 pub fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (cpuinfo, meminfo) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
@@ -17,11 +17,12 @@ pub fn describe() -> String {
         told.into_iter().filter(|told| flags.split(' ').any(|flag| flag == *told)).collect();
     let memory = value(&meminfo, "MemTotal").and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok());
     format!(
-        "{model} ({}), {} cores, {} GiB, Linux {}\n",
+        "{model} ({}), {} cores, {} GiB, Linux {}, TCP {}\n",
         features.join(", "),
         cores(),
         memory.unwrap_or(0).div_ceil(1 << 20),
         read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/sys/net/ipv4/tcp_congestion_control").trim(),
     )
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{End, Link, Outbox, PeerEvent, STALLED};
-use crate::engine::storage::{Direct, SendError, Storage};
+use crate::engine::storage::{Cork, Direct, SendError, Storage};
 use crate::engine::stream::Outlet;
 use crate::torrent::PeerKey;
 use crate::wire::BlockRequest;
@@ -179,6 +179,7 @@ impl<'a> Writer<'a> {
         source: &Direct,
     ) -> Result<usize, End> {
         let deadline = deadline(blocks.iter().map(|block| u64::from(block.length)).sum());
+        let _cork = if blocks.len() > 1 { Cork::new(tcp) } else { None };
         let mut at = 0;
         for (before, &block) in blocks.iter().enumerate() {
             let header = block_header(block);

@@ -117,6 +117,38 @@ impl Direct {
     }
 }
 
+/// While it lives, what is sent leaves in full packets only; the rest as soon as it is dropped. Else each block would be a packet of its
+/// own: on a fast line, where there are packets of 64 KiB, three times as many as there need be.
+#[derive(Debug)]
+pub struct Cork<'a>(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] &'a TcpStream);
+
+#[cfg(target_os = "linux")]
+impl<'a> Cork<'a> {
+    /// `None` if that can't be, or does not pay: BBR sends each packet by a timer of its own, so that it costs more of them.
+    pub fn new(stream: &'a TcpStream) -> Option<Self> {
+        use rustix::net::sockopt::{set_tcp_cork, tcp_congestion};
+        let paced = tcp_congestion(stream).is_ok_and(|name| name.starts_with("bbr"));
+        (!paced && set_tcp_cork(stream, true).is_ok()).then_some(Self(stream))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Cork<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::net::sockopt::set_tcp_cork(self.0, false) {
+            tracing::debug!("can't tune a socket: {error}");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Cork<'_> {
+    /// Not on this system.
+    pub fn new(_stream: &TcpStream) -> Option<Self> {
+        None
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
 impl Direct {
     /// Not on this system.

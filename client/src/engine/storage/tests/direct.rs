@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+use rustix::net::RecvFlags;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -202,4 +203,26 @@ async fn a_file_that_is_not_open_is_opened_only_if_it_is_the_one_that_was_looked
         (opened.storage.direct(&[part]).is_some(), opened.storage.read_at_hand(part, &mut Vec::new()))
     };
     assert_eq!([0, 1, 2].map(at_hand), [(false, false), (false, false), (true, true)]);
+}
+
+#[tokio::test]
+async fn what_is_corked_leaves_when_the_cork_is_drawn_and_bbr_is_left_alone() {
+    use rustix::net::sockopt::{set_tcp_congestion, tcp_congestion};
+    let (ours, mut theirs) = sockets().await;
+    set_tcp_congestion(&ours, "reno").expect("every kernel has it");
+    let cork = Cork::new(&ours).expect("it is not paced");
+    ours.writable().await.unwrap();
+    assert_eq!(ours.try_write(b"ab").unwrap(), 2);
+    assert_eq!(ours.try_write(b"c").unwrap(), 1);
+    // On loopback what leaves is there when the call returns.
+    let peeked = rustix::net::recv(&theirs, &mut [0; 8], RecvFlags::DONTWAIT | RecvFlags::PEEK);
+    assert_eq!(peeked.unwrap_err(), rustix::io::Errno::AGAIN);
+    drop(cork);
+    let mut all = [0; 3];
+    theirs.read_exact(&mut all).await.unwrap();
+    assert_eq!(&all, b"abc");
+    // Not every kernel has it.
+    if set_tcp_congestion(&ours, "bbr").is_ok() && tcp_congestion(&ours).as_deref() == Ok("bbr") {
+        assert!(Cork::new(&ours).is_none());
+    }
 }
