@@ -707,14 +707,11 @@ impl Torrent {
     }
 
     fn check_complete(&mut self, now: Time, announce: bool) {
-        let Phase::Content(content) = &self.phase else { return };
-        if self.life != Life::Leeching || !content.picker.is_complete() {
+        let Some(content) = self.content() else { return };
+        if !self.is_leeching() || !content.picker.is_complete() {
             return;
         }
         let whole = content.picker.have().is_all();
-        for (_, peer) in self.peers.iter_mut() {
-            peer.upload.only_took |= peer.gave() == 0 && peer.is_spent(content.info.layout());
-        }
         self.life = Life::Complete { since: now, uploaded: self.uploaded.total(), fulfilled: false };
         if announce && whole {
             self.announcers.completed(now);

@@ -24,8 +24,6 @@ pub(super) struct Account {
     pub(super) kept: u32,
     /// It had passed others on.
     pub(super) proven: bool,
-    /// While we traded it had its free taste, and gave nothing.
-    pub(super) only_took: bool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +44,6 @@ impl Accounts {
         account.gave += left.gave;
         account.kept += left.kept;
         account.proven |= left.proven;
-        account.only_took |= left.only_took;
         if self.order.len() > MAX_ACCOUNTS
             && let Some(oldest) = self.order.pop_front()
         {

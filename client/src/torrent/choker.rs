@@ -40,7 +40,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(250);
 const INCUMBENT_TENTHS: u64 = 11;
 
 /// Pieces that a peer may owe us before it waits behind others.
-pub(super) const MUCH: u32 = 2;
+const MUCH: u32 = 2;
 
 /// Peers that are unchoked at a time, at most, those included that have no use for it at the moment.
 const MAX_UNCHOKED: usize = 128;
@@ -119,7 +119,7 @@ impl Choker {
         chosen
     }
 
-    /// How many slots [`Self::fill`] would give. Only those who hold one matter.
+    /// How many slots [`Self::fill`] would give at most. Only those who hold one matter.
     pub(super) fn spare(&self, views: &[View], seeding: bool) -> usize {
         let holders = || views.iter().filter(|v| v.unchoked);
         // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.

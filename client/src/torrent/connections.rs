@@ -66,7 +66,6 @@ impl Torrent {
         }
         entry.before = self.accounts.open(peer.addr.ip());
         let before = entry.before;
-        entry.upload.only_took = before.only_took;
         let key = self.peers.insert(entry);
         if let Phase::Content(content) = &mut self.phase {
             content.first_copies.came(key, before);
@@ -187,12 +186,7 @@ impl Torrent {
     pub(super) fn remove_peer(&mut self, now: Time, key: PeerKey, reason: Option<Reason>) {
         let Some(mut peer) = self.peers.remove(key) else { return };
         self.interests -= u32::from(peer.download.interested);
-        let mut left = Account {
-            got: peer.got(),
-            gave: peer.gave(),
-            only_took: peer.upload.only_took,
-            ..Account::default()
-        };
+        let mut left = Account { got: peer.got(), gave: peer.gave(), ..Account::default() };
         match &mut self.phase {
             Phase::Content(content) => {
                 (left.kept, left.proven) = content.first_copies.standing(key);

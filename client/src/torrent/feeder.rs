@@ -57,16 +57,18 @@ pub(super) struct Turn {
     bytes: u64,
 }
 
-/// What goes first: who does not stall, who owes us least, who has waited too long, of debtors who had least of us, what is rarest, who has
-/// least, whose last turn was longest ago.
-type Rank = (bool, u32, bool, u32, u32, u32, u64);
+/// What goes first, whatever it is: who does not stall, who owes us least, who has waited too long, who had least for nothing.
+type Claim = (bool, u32, bool, u32);
+
+/// And of those alike: what is rarest, who has least, whose last turn was longest ago.
+type Wish = (u32, u32, u64);
 
 /// How a peer stands with us.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Standing {
     /// What it owes, in pieces.
     pub(super) debt: u32,
-    /// How many pieces it had of us, if its debt makes that count: then each is to have as much as the others, rare or not.
+    /// How many pieces it had of us, where each is to have as many as the others, rare or not.
     pub(super) had: u32,
     /// How many pieces it has.
     pub(super) wealth: u32,
@@ -137,26 +139,24 @@ impl Feeder {
     where
         W: Iterator<Item = (PieceIndex, u32)>,
     {
-        let mut best: Option<(Rank, PeerKey, PieceIndex)> = None;
+        let mut best: Option<(Claim, Wish, PeerKey, PieceIndex)> = None;
         for (&key, &since) in &self.line {
             let last = self.last.get(&key).copied().unwrap_or_default();
             let patient = now - since < PATIENCE;
             let stalls = self.stalls(now, key);
             let Standing { debt, had, wealth } = standing(key);
-            if best.is_some_and(|(least, ..)| {
-                (least.0, least.1, least.2, least.3) < (stalls, debt, patient, had)
-            }) {
-                // Whatever it wishes for.
+            let claim = (stalls, debt, patient, had);
+            if best.is_some_and(|(least, ..)| least < claim) {
                 continue;
             }
-            let rank = |rarity| (stalls, debt, patient, had, rarity, wealth, last);
             for (piece, rarity) in wishes(key) {
-                if best.is_none_or(|(least, ..)| rank(rarity) < least) {
-                    best = Some((rank(rarity), key, piece));
+                let wish = (rarity, wealth, last);
+                if best.is_none_or(|(least, of_that, ..)| (claim, wish) < (least, of_that)) {
+                    best = Some((claim, wish, key, piece));
                 }
             }
         }
-        let (_, key, piece) = best?;
+        let (.., key, piece) = best?;
         self.turns += 1;
         self.last.insert(key, self.turns);
         self.turn = Some(Turn { key, piece, began: now, bytes: 0 });

@@ -21,10 +21,10 @@ const ENOUGH: usize = 8;
 /// riders, however many there are, have one first copy to eight who pass theirs on, while those who are honest are soon all among these.
 const TRIALS: usize = 8;
 
-/// Pieces that somebody sits on who has passed others on count up to this many.
-const MANY: u32 = 16;
+/// Pieces that somebody sits on who has passed others on count up to this many; whoever has not, and should have, counts for more.
+pub(super) const MANY: u32 = 16;
 
-/// Who had so many pieces of us and passed none on, though others did, waits behind those.
+/// Once nothing is left that nobody has, who had so many pieces of us waits behind those who have passed one on.
 const FAIR_TRIAL: u32 = 4;
 
 #[derive(Debug, Default)]
@@ -37,8 +37,6 @@ pub(super) struct FirstCopies {
     proven: BTreeSet<PeerKey>,
     /// How many sit on some and have passed none on.
     on_trial: usize,
-    /// Somebody has passed one on, who may be gone.
-    any_proven: bool,
 }
 
 /// A first copy.
@@ -93,11 +91,11 @@ impl FirstCopies {
             // If we gave it to several, nobody knows which of them it was.
             if others.is_empty() {
                 self.proven.insert(holder);
-                self.any_proven = true;
-            }
-            self.recount(holder);
-            for other in others {
-                self.recount(other);
+                self.recount(holder);
+            } else {
+                for key in others.into_iter().chain([holder]) {
+                    self.counts.entry(key).and_modify(|count| *count = count.saturating_sub(1));
+                }
             }
             self.count_trials();
         }
@@ -105,8 +103,7 @@ impl FirstCopies {
 
     /// How many this peer sits on, `at_hand` not among them, of which it has only a part. To somebody who has passed others on one is nothing, for
     /// it may be on its way. Who has not waits behind all who have: who falls behind holds pieces that nobody lacks any more, and must not wait
-    /// behind riders for ever. `had`: so many pieces it had of us, that others have too. `more`: there are pieces that nobody has yet, so it
-    /// matters who gets them.
+    /// behind riders for ever. `had`: so many pieces it had of us. `more`: there are pieces that nobody has yet, so it matters who gets them.
     pub(super) fn kept(&self, key: PeerKey, at_hand: Option<PieceIndex>, had: u32, more: bool) -> u32 {
         let in_part =
             at_hand.is_some_and(|piece| self.holders.get(&piece).is_some_and(|it| it.holder == key));
@@ -115,7 +112,8 @@ impl FirstCopies {
             kept if self.proven.contains(&key) => kept.saturating_sub(1).min(MANY),
             // Half a piece is of use to nobody: who was begun with is tried to the end.
             0 if in_part => 0,
-            0 if had >= FAIR_TRIAL && self.any_proven => MANY,
+            // Not for ever: those who have passed on are done some day, and who comes late has nothing to prove itself by.
+            0 if had >= FAIR_TRIAL && !more && !self.proven.is_empty() => MANY,
             0 => {
                 u32::from(more && self.proven.len() >= ENOUGH && self.on_trial * TRIALS >= self.proven.len())
             }
@@ -269,6 +267,9 @@ mod tests {
         copies.seen(piece, new);
         let standing = |key, had| copies.kept(key, None, had, false);
         assert_eq!(standing(rider, FAIR_TRIAL), MANY);
+        assert_eq!(copies.kept(rider, None, FAIR_TRIAL, true), 0, "it may show it yet");
         assert_eq!([standing(behind, FAIR_TRIAL), standing(new, FAIR_TRIAL - 1)], [0, 0]);
+        copies.lost(behind);
+        assert_eq!(copies.kept(rider, None, FAIR_TRIAL, false), 0, "nobody is left who has");
     }
 }

@@ -138,8 +138,6 @@ pub(super) struct Upload {
     pub(super) metadata_parts: u32,
     /// Hash requests in a row that were refused since they are too many.
     pub(super) refused_hashes: u32,
-    /// See [`Account::only_took`].
-    pub(super) only_took: bool,
 }
 
 /// So much at once, and so much a second.
@@ -240,7 +238,6 @@ impl Peer {
                 overflow: 0,
                 metadata_parts: 0,
                 refused_hashes: 0,
-                only_took: false,
             },
             before: Account::default(),
             messages: Allowance::new(now, MESSAGE_BURST, MESSAGE_RATE),
@@ -297,6 +294,11 @@ impl Peer {
     /// How many pieces it got from us.
     pub(super) fn had(&self, layout: &Layout) -> u32 {
         in_pieces(layout, self.got())
+    }
+
+    /// How many of them are more than it may have for what it gave.
+    pub(super) fn had_for_nothing(&self, layout: &Layout) -> u32 {
+        in_pieces(layout, self.got().saturating_sub(RETURN * self.gave()))
     }
 
     pub(super) fn is_seed(&self) -> bool {

@@ -8,6 +8,7 @@ use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
 use super::feeder::Standing;
+use super::first_copies;
 use super::peer::Peer;
 use super::peer::REQUEST_QUEUE;
 use super::peers::PeerKey;
@@ -474,14 +475,11 @@ impl Content {
     }
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
-    /// a peer got of the first seed and did not pass on; to a later one, if it only took while that one traded.
+    /// a peer got of the first seed and did not pass on.
     fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
         let layout = self.info.layout();
         if leeching {
             return peer.debt(layout);
-        }
-        if !self.is_origin {
-            return if peer.upload.only_took { super::choker::MUCH } else { 0 };
         }
         let in_part = |&(piece, sent): &(PieceIndex, u32)| sent < layout.block_count(piece);
         let at_hand = peer.upload.at_hand.filter(in_part).map(|(piece, _)| piece);
@@ -490,9 +488,14 @@ impl Content {
 
     /// What counts for the feeder of this peer.
     fn standing(&self, key: PeerKey, peer: &Peer, leeching: bool) -> Standing {
-        let debt = self.debt(key, peer, leeching);
-        // What is rare is wasted on those who pass nothing on.
-        let had = if leeching || debt == 0 { 0 } else { peer.had(self.info.layout()) };
+        let (layout, debt) = (self.info.layout(), self.debt(key, peer, leeching));
+        // Riders want what is rare, for they lack nearly all; and it is wasted on those who pass nothing on. Who gave us something while we traded
+        // is not to wait behind them.
+        let had = match (leeching, self.is_origin) {
+            (false, false) => peer.had_for_nothing(layout),
+            (false, true) if debt >= first_copies::MANY => peer.had(layout),
+            _ => 0,
+        };
         Standing { debt, had, wealth: peer.field().map_or(0, Bitfield::count) }
     }
 }

@@ -118,13 +118,13 @@ impl Direct {
 }
 
 /// While it lives, what is sent leaves in full packets only; the rest as soon as it is dropped. Else each block would be a packet of its
-/// own: on a fast line, where there are packets of 64 KiB, three times as many as there need be.
+/// own: over loopback, where a packet may have 64 KiB, three times as many as there need be.
 #[derive(Debug)]
 pub struct Cork<'a>(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] &'a TcpStream);
 
 #[cfg(target_os = "linux")]
 impl<'a> Cork<'a> {
-    /// `None` if that can't be, or does not pay: BBR sends each packet by a timer of its own, so that it costs more of them.
+    /// `None` if that can't be, or does not pay: BBR spaces packets by a timer each, which costs more than is saved.
     pub fn new(stream: &'a TcpStream) -> Option<Self> {
         use rustix::net::sockopt::{set_tcp_cork, tcp_congestion};
         let paced = tcp_congestion(stream).is_ok_and(|name| name.starts_with("bbr"));
