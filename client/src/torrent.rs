@@ -101,7 +101,7 @@ const BALANCE: Duration = Duration::from_millis(250);
 const MAX_DEPARTED: usize = 1_000;
 
 /// After completing, a downloader that would leave at once gives this many pieces first, if somebody wants them (Hajek & Zhu: one piece
-/// a peer keeps a swarm from starving for a rare one).
+/// a peer keeps a swarm from starving for a rare one), and whatever no other peer that it knows has.
 const LINGER_PIECES: u64 = 2;
 
 /// How long after completing silence is not yet taken for a lack of interest.
@@ -740,7 +740,9 @@ impl Torrent {
                 let early = now - since < LINGER_PATIENCE;
                 let wanted =
                     self.peers.iter().any(|(_, peer)| !peer.is_seed() && (early || peer.upload.interested));
-                !wanted || given >= LINGER_PIECES * piece_length || now - since >= LINGER_LIMIT
+                let enough = given >= LINGER_PIECES * piece_length
+                    && self.content().is_none_or(|content| !content.picker.has_last_copy());
+                !wanted || enough || now - since >= LINGER_LIMIT
             }
             Stay::Seed { ratio, time } => {
                 let goal = ratio.map(|ratio| ratio * self.bytes_total as f64);

@@ -39,7 +39,7 @@ impl Start {
 pub enum Stay {
     /// Leave, but upload a little first while somebody wants it (see [`LINGER_LIMIT`]) if `linger`.
     Leave {
-        /// Upload two pieces' worth, or until nobody wants anything, or [`LINGER_LIMIT`].
+        /// Upload two pieces' worth and all that no other connected peer has, or until nobody wants anything, or [`LINGER_LIMIT`].
         linger: bool,
     },
     /// Until one of these is reached, or for ever.

@@ -196,6 +196,15 @@ impl Picker {
         needed.copied().filter(|&piece| self.availability(piece) == 1).collect()
     }
 
+    /// Whether we have something that no connected peer has.
+    pub(super) fn has_last_copy(&self) -> bool {
+        self.seeds == 0
+            && self
+                .layout
+                .pieces()
+                .any(|piece| self.have.has(piece) && self.availability[piece.as_usize()] == 0)
+    }
+
     // -- who has what
 
     pub(super) fn seed_came(&mut self) {

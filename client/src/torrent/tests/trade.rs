@@ -244,6 +244,31 @@ fn who_finishes_lingers_for_those_who_lack_something_but_not_for_ever() {
 }
 
 #[test]
+fn who_has_what_nobody_else_has_lingers_until_it_is_passed_on() {
+    let mut scene = Scene::leecher(4, 1);
+    let seed = scene.generous_seed(1);
+    let one = scene.connect(2, MODERN);
+    let other = scene.connect(3, MODERN);
+    scene.says(one, [Message::HaveNone, Message::Interested]);
+    scene.says(other, [Message::HaveNone, Message::Interested]);
+    for piece in 0..4 {
+        scene.sends_block(seed, block(piece, 0));
+        scene.hashed(piece, Verification::Good(None));
+    }
+    assert!(scene.events().contains(&Event::Complete));
+    for (to, piece) in [(one, 0), (other, 1), (one, 2)] {
+        scene.says(to, [Message::Request(block(piece, 0))]);
+        scene.torrent.handle_block_sent(scene.now, to, block(piece, 0));
+        scene.says(to, [Message::Have(piece)]);
+    }
+    scene.pass(seconds(2));
+    assert!(!scene.events().contains(&Event::Fulfilled), "nobody else has the last piece");
+    scene.says(other, [Message::Have(3)]);
+    scene.pass(seconds(2));
+    assert!(scene.events().contains(&Event::Fulfilled));
+}
+
+#[test]
 fn who_wants_nothing_is_not_lingered_for() {
     let mut scene = Scene::leecher(1, 1);
     let seed = scene.generous_seed(1);
