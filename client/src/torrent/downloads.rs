@@ -57,7 +57,7 @@ impl Torrent {
         }
         let room = download.room(now);
         if room == 0 && !download.outstanding.is_empty() {
-            // Mostly so, for requests go out in batches.
+            // Mostly there is none, for requests go out in batches.
             return;
         }
         let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };

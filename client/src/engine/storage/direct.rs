@@ -120,7 +120,8 @@ impl Direct {
 /// While it lives, what is sent leaves in full packets only; the rest as soon as it is dropped. Else each block would be a packet of its
 /// own: over loopback, where a packet may have 64 KiB, three times as many as there need be.
 #[derive(Debug)]
-pub struct Cork<'a>(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] &'a TcpStream);
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "it is made on Linux only"))]
+pub struct Cork<'a>(&'a TcpStream);
 
 #[cfg(target_os = "linux")]
 impl<'a> Cork<'a> {
