@@ -84,8 +84,8 @@ impl FirstCopies {
 
     /// A peer has this piece.
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
-        let passed_on = |first: &&First| first.holder != key && !first.others.contains(&key);
-        if self.holders.get(&piece).is_some_and(|first| passed_on(&first))
+        let passed_on = |first: &First| first.holder != key && !first.others.contains(&key);
+        if self.holders.get(&piece).is_some_and(passed_on)
             && let Some(First { holder, others }) = self.holders.remove(&piece)
         {
             // If we gave it to several, nobody knows which of them it was.
@@ -94,7 +94,9 @@ impl FirstCopies {
                 self.recount(holder);
             } else {
                 for key in others.into_iter().chain([holder]) {
-                    self.counts.entry(key).and_modify(|count| *count = count.saturating_sub(1));
+                    if let Some(count) = self.counts.get_mut(&key) {
+                        *count = count.saturating_sub(1);
+                    }
                 }
             }
             self.count_trials();
