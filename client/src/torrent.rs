@@ -787,7 +787,7 @@ impl Torrent {
         self.actions.push_back(Action::Announce {
             tracker: announcement.tracker,
             url: announcement.url,
-            request,
+            request: Box::new(request),
         });
     }
 }

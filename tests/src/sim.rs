@@ -18,7 +18,6 @@ pub mod event;
 pub mod experiments;
 pub mod graph;
 pub mod idle;
-pub mod inbox;
 pub mod limits;
 pub mod link;
 pub mod node;

@@ -517,7 +517,7 @@ impl Driver {
         }
     }
 
-    fn announce(&mut self, tracker: TrackerId, url: Arc<str>, request: AnnounceRequest) {
+    fn announce(&mut self, tracker: TrackerId, url: Arc<str>, request: Box<AnnounceRequest>) {
         let (announcer, way) = (self.opener.shared.announcer.clone(), self.opener.shared.outside.clone());
         // A queue of our own making: tasks that are started in order may run in any, and a lock would serve who came first.
         let (over, next) = oneshot::channel::<()>();

@@ -134,8 +134,8 @@ pub enum Action {
         tracker: TrackerId,
         /// Its URL.
         url: Arc<str>,
-        /// What to say.
-        request: AnnounceRequest,
+        /// What to say. Boxed, as it is by far the largest of all that a torrent wants, and rare.
+        request: Box<AnnounceRequest>,
     },
     /// Search the DHT for the torrent by this name, and announce it there; peers that are found go to [`Torrent::add_peers_of`], and then
     /// [`Torrent::handle_searched`].

@@ -2,8 +2,8 @@
 
 use super::peer::Peer;
 
-/// A connection. Never used twice, so that news of a connection that is gone can't be taken for another's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// A connection. Never used twice, so that news of a connection that is gone can't be taken for another's. The default is nobody's.
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerKey {
     slot: u32,
     generation: u32,

@@ -64,14 +64,14 @@ pub enum Event {
     Join(NodeId),
     /// A node is gone without a word.
     Crash(NodeId),
+    /// A node is told to stop.
+    Stop(NodeId),
     /// A node breaks all connections and comes back as somebody else.
     Rejoin(NodeId),
     /// A strategist hands out blocks.
     Beat(NodeId),
     /// It may be time for `handle_timeout`.
     Wake(NodeId),
-    /// `have`s have waited long enough: see [`super::inbox`].
-    Inbox(NodeId),
     /// The dialler's handshake reaches the other side.
     Dial(LinkId),
     /// The answer reaches the dialler.
@@ -194,13 +194,13 @@ impl Log {
                 let HashRequest { index, length, .. } = read.request;
                 self.words(14, &[*node as u64, index.into(), length.into(), read.leaves.is_some().into()]);
             }
-            Event::Inbox(node) => self.words(15, &[*node as u64]),
             Event::Beat(node) => self.words(19, &[*node as u64]),
             Event::Rejoin(node) => self.words(18, &[*node as u64]),
+            Event::Stop(node) => self.words(20, &[*node as u64]),
         }
     }
 
-    /// A `have` reaches a node by way of its inbox.
+    /// A `have` reaches a node.
     pub fn have(&mut self, node: NodeId, from: PeerKey, index: u32) {
         self.events += 1;
         self.words(16, &[node as u64, from.slot() as u64, index.into()]);

@@ -13,7 +13,6 @@ use torrent_format::{BLOCK_LENGTH, Bitfield, Info, PeerId, PieceIndex};
 use super::behaviour::Behaviour;
 use super::event::NodeId;
 use super::idle::{self, Idle};
-use super::inbox::Inbox;
 use super::link::{LinkId, Side, Uplink};
 use super::scenario::{Holding, NodeSpec};
 use super::world::Strategist;
@@ -36,8 +35,6 @@ pub struct Node {
     pub connections: Connections,
     /// What it knows of its peers, if it has a strategy of its own.
     pub strategist: Option<Strategist>,
-    /// `have`s on their way to it.
-    pub inbox: Inbox,
     /// Its uplink.
     pub uplink: Uplink,
     /// Open connections whose other end is interested, and those of them that are unchoked.
@@ -97,6 +94,8 @@ pub struct Connection {
     pub other: NodeId,
     /// By what name the other's torrent knows it, once both ends are open.
     pub there: Option<PeerKey>,
+    /// The other's downlink has a limit.
+    pub narrow: bool,
 }
 
 /// A node's open connections, by the place of their keys.
@@ -193,7 +192,6 @@ impl Node {
             torrent: None,
             connections: Connections::default(),
             strategist: None,
-            inbox: Inbox::default(),
             uplink: Uplink::default(),
             wanted_by: [0; 2],
             idle: Idle::default(),

@@ -21,10 +21,9 @@ use super::behaviour::Strategy;
 use super::check::{Checker, Rule};
 use super::event::{Event, LeavesRead, Log, NodeId, Parcel};
 use super::idle::Slices;
-use super::inbox::Have;
 use super::link::Link;
 use super::node::{Connection, Node, PORT};
-use super::queue::Queue;
+use super::queue::{Have, Queue};
 use super::report::{Outcome, Remains, Report};
 use super::scenario::{Holding, Leaving, Scenario};
 pub use probe::{Gifts, Probe, Way};
@@ -66,8 +65,18 @@ pub struct World {
     /// Whether somebody finished, joined or went since [`Self::is_finished`] was last asked.
     changed: bool,
     measure: Measure,
-    /// For [`Self::open_inbox`], so that it need not allocate.
+    /// Whether any node is a black hole by now.
+    holes: bool,
+    /// For [`Self::hear_haves`], so that it need not allocate.
     haves: Vec<Have>,
+}
+
+/// How long a message takes at least, from a node to another or to the tracker.
+fn shortest_way(scenario: &Scenario) -> Duration {
+    let mut latencies: Vec<_> = scenario.nodes.iter().map(|node| node.latency).collect();
+    latencies.sort_unstable();
+    let nearest = latencies.first().copied().unwrap_or(TRACKER_LATENCY);
+    nearest + latencies.get(1).copied().unwrap_or(TRACKER_LATENCY).min(TRACKER_LATENCY)
 }
 
 /// What the world counts about all nodes together.
@@ -168,14 +177,14 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(scenario.seed);
         let nodes: Vec<Node> =
             scenario.nodes.iter().enumerate().map(|(id, spec)| Node::new(id, spec.clone(), &info)).collect();
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(shortest_way(&scenario));
         for (id, node) in nodes.iter().enumerate() {
-            queue.push(Time(node.spec.join), Event::Join(id));
+            queue.push(Time(node.spec.join), id, Event::Join(id));
             if let Leaving::CrashAt(time) = node.spec.leaving {
-                queue.push(Time(time), Event::Crash(id));
+                queue.push(Time(time), id, Event::Crash(id));
             }
         }
-        queue.push(Time(EXPIRE_INTERVAL), Event::Expire);
+        queue.push(Time(EXPIRE_INTERVAL), nodes.len(), Event::Expire);
         let mut checker = Checker::new(info.clone(), nodes.len(), scenario.fast);
         if !scenario.checked {
             checker.switch_off();
@@ -198,6 +207,7 @@ impl World {
             probes: 0,
             changed: true,
             measure: Measure::default(),
+            holes: false,
             haves: Vec::new(),
             rng,
             nodes,
@@ -210,30 +220,24 @@ impl World {
     pub fn run(mut self) -> Report {
         let mut all_finished_at = None;
         let outcome = loop {
-            let Some((time, event)) = self.queue.pop() else { break self.stalled() };
-            if time > Time(self.scenario.deadline) {
-                // What is under way counts in the books.
-                self.queue.push(time, event);
-                break Outcome::Deadline;
-            }
-            if time != self.now {
-                self.tally.timeouts = 0;
-            }
+            let Some(time) = self.queue.next_window() else { break self.stalled() };
             self.now = time;
             if all_finished_at.is_none() {
                 self.probe();
-            }
-            self.log.record(time, &event);
-            self.handle(event);
-            if all_finished_at.is_none() && std::mem::take(&mut self.changed) && self.is_finished() {
-                all_finished_at = Some(self.now);
+                if std::mem::take(&mut self.changed) && self.is_finished() {
+                    all_finished_at = Some(self.now);
+                }
             }
             match all_finished_at {
                 Some(finished) if self.now >= finished + self.scenario.tail => break Outcome::Finished,
+                None if self.now > Time(self.scenario.deadline) => break Outcome::Deadline,
                 None if self.now - self.tally.progress > STALL_LIMIT && self.somebody_waits() => {
                     break self.stalled();
                 }
                 _ => {}
+            }
+            while let Some(node) = self.queue.next_turn() {
+                self.take_turn(node);
             }
         };
         self.check_books();
@@ -247,6 +251,23 @@ impl World {
             log: &self.log,
         };
         Report::new(outcome, &remains)
+    }
+
+    /// All that happens to a node within this window.
+    fn take_turn(&mut self, id: NodeId) {
+        loop {
+            while let Some((time, event)) = self.queue.pop() {
+                if time != self.now {
+                    self.tally.timeouts = 0;
+                }
+                self.now = time;
+                self.log.record(time, &event);
+                self.handle(event);
+            }
+            let Some(time) = self.queue.last_have() else { return };
+            self.now = time;
+            self.hear_haves(id);
+        }
     }
 
     /// Whether all have everything, but those that are gone, and outlaws unless the scenario waits for them.
@@ -288,10 +309,10 @@ impl World {
         match event {
             Event::Join(node) => self.join(node),
             Event::Crash(node) => self.depart(node),
+            Event::Stop(node) => self.stop(node),
             Event::Rejoin(node) => self.rejoin(node),
             Event::Beat(node) => self.beat(node),
             Event::Wake(node) => self.wake(node),
-            Event::Inbox(node) => self.inbox_due(node),
             Event::Dial(link) => self.dialled(link),
             Event::Accepted(link) => self.accepted(link),
             Event::DialFailed(node, addr) => {
@@ -312,7 +333,7 @@ impl World {
             }
             Event::Expire => {
                 self.swarms.expire(self.now.0);
-                self.queue.push(self.now + EXPIRE_INTERVAL, Event::Expire);
+                self.queue.push(self.now + EXPIRE_INTERVAL, self.nodes.len(), Event::Expire);
             }
         }
     }
@@ -369,7 +390,7 @@ impl World {
         }
         let node = &mut self.nodes[id];
         if let Some(rejoins) = node.spec.behaviour.rejoins {
-            self.queue.push(self.now + rejoins.every, Event::Rejoin(id));
+            self.queue.push(self.now + rejoins.every, id, Event::Rejoin(id));
         }
         self.tally.progress = self.now;
         self.with(id, |torrent, now| torrent.add_peers(now, PeerSource::Given, known));
@@ -385,7 +406,7 @@ impl World {
     }
 
     fn wake(&mut self, id: NodeId) {
-        self.open_inbox(id);
+        self.hear_haves(id);
         let node = &mut self.nodes[id];
         if node.wake != Some(self.now) {
             return;
@@ -401,7 +422,7 @@ impl World {
     }
 
     fn verified(&mut self, id: NodeId, piece: PieceIndex, digests: bool) {
-        self.open_inbox(id);
+        self.hear_haves(id);
         let node = &mut self.nodes[id];
         if node.torrent.is_none() {
             return;
@@ -455,7 +476,7 @@ impl World {
     fn stop_those_that(&mut self, leaving: Leaving) {
         for id in 0..self.nodes.len() {
             if self.nodes[id].spec.leaving == leaving && self.nodes[id].torrent.is_some() {
-                self.stop(id);
+                self.queue.push(self.queue.end_of_window(), id, Event::Stop(id));
             }
         }
     }
@@ -477,7 +498,7 @@ impl World {
         let peer = SocketAddr::new(self.nodes[id].addr.ip(), request.port);
         let reply: AnnounceReply = self.swarms.announce(self.now.0, peer, request);
         let at = self.now + TRACKER_LATENCY + self.nodes[id].spec.latency;
-        self.queue.push(at, Event::AnnounceReply(id, tracker, Box::new(reply)));
+        self.queue.push(at, id, Event::AnnounceReply(id, tracker, Box::new(reply)));
     }
 
     // -- what torrents want
@@ -499,7 +520,7 @@ impl World {
             let deadline = deadline.max(self.now);
             if node.wake.is_none_or(|wake| deadline < wake) {
                 node.wake = Some(deadline);
-                self.queue.push(deadline, Event::Wake(id));
+                self.queue.push(deadline, id, Event::Wake(id));
             }
         }
     }
@@ -528,11 +549,13 @@ impl World {
                 if !self.nodes[id].books.is_whole(piece) {
                     self.checker.violate(self.now, id, Rule::EarlyVerify, format!("{piece:?} is not whole"));
                 }
-                self.queue.push(self.now + self.scenario.verify_time, Event::Verified(id, piece, digests));
+                let event = Event::Verified(id, piece, digests);
+                self.queue.push(self.now + self.scenario.verify_time, id, event);
             }
             Action::Announce { tracker, url: _, request } => {
                 let at = self.now + self.nodes[id].spec.latency + TRACKER_LATENCY;
-                self.queue.push(at, Event::Announce(id, tracker, Box::new(request)));
+                let event = Event::Announce(id, tracker, request);
+                self.queue.push(at, self.nodes.len(), event);
             }
             Action::Search { .. } | Action::AddNode(_) => unreachable!("these torrents were told of no DHT"),
             Action::DropBlocks { piece, blocks } => {
@@ -542,11 +565,11 @@ impl World {
             Action::ReadLeaves { peer, request, file: _, first, count } => {
                 let leaves = self.nodes[id].books.leaves(&self.info, first..first + u64::from(count));
                 let event = Event::LeavesRead(id, Box::new(LeavesRead { peer, request, leaves }));
-                self.queue.push(self.now + self.scenario.verify_time, event);
+                self.queue.push(self.now + self.scenario.verify_time, id, event);
             }
             Action::Info(info) => {
                 let raw = info.raw().to_vec();
-                self.queue.push(self.now + self.scenario.verify_time, Event::InfoRead(id, raw));
+                self.queue.push(self.now + self.scenario.verify_time, id, Event::InfoRead(id, raw));
             }
             Action::BadInfo(fault) => {
                 self.checker.violate(self.now, id, Rule::FalseReport, format!("refused our info: {fault}"));
@@ -650,7 +673,7 @@ impl World {
             self.check_node(id);
         }
         let mut under_way = 0;
-        while let Some((_, event)) = self.queue.pop() {
+        for event in self.queue.rest() {
             if let Event::Arrive(_, _, Parcel::Block { block, .. })
             | Event::Deliver(_, _, Parcel::Block { block, .. }) = event
             {

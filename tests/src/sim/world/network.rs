@@ -11,9 +11,9 @@ use client::wire::{BlockRequest, Capabilities, Message};
 use super::super::check::Rule;
 use super::super::event::{Event, NodeId, Parcel};
 use super::super::experiments::ENOUGH;
-use super::super::inbox::{Have, PATIENCE};
 use super::super::link::{End, Link, LinkId, Side, State, transfer_time};
 use super::super::node::{Connection, PORT};
+use super::super::queue::Have;
 use super::super::scenario::{Leaving, Scenario, Trouble};
 use super::{SLICE, World};
 
@@ -26,7 +26,7 @@ impl World {
         let reachable =
             |&&other: &&NodeId| addr.port() == PORT && (punched || self.nodes[other].spec.reachable);
         let Some(&other) = self.by_ip.get(&addr.ip()).filter(reachable) else {
-            self.queue.push(self.now + DIAL_TIMEOUT, Event::DialFailed(id, addr));
+            self.queue.push(self.now + DIAL_TIMEOUT, id, Event::DialFailed(id, addr));
             return;
         };
         let latency = self.nodes[id].spec.latency + self.nodes[other].spec.latency;
@@ -34,7 +34,7 @@ impl World {
         self.links.push(Link::new(id, other, latency));
         self.checker.link(id, other);
         // SYN, SYN-ACK, then the handshake.
-        self.queue.push(self.now + latency * 3, Event::Dial(link));
+        self.queue.push(self.now + latency * 3, other, Event::Dial(link));
     }
 
     /// A handshake reaches the node that was dialled.
@@ -55,7 +55,7 @@ impl World {
         match self.nodes[acceptor].torrent.as_mut().map(|torrent| torrent.handle_connected(now, peer)) {
             Some(Ok(key)) => {
                 self.open(id, Side::Acceptor, key);
-                self.queue.push(back, Event::Accepted(id));
+                self.queue.push(back, dialler, Event::Accepted(id));
                 self.drain(acceptor);
             }
             Some(Err(_)) => {
@@ -71,7 +71,7 @@ impl World {
         let link = &mut self.links[id];
         let (dialler, acceptor) = (link.end(Side::Dialler).node, link.end(Side::Acceptor).node);
         link.end_mut(Side::Dialler).close();
-        self.queue.push(at, Event::DialFailed(dialler, self.nodes[acceptor].addr));
+        self.queue.push(at, dialler, Event::DialFailed(dialler, self.nodes[acceptor].addr));
     }
 
     /// The answer to a handshake reaches the dialler.
@@ -115,7 +115,8 @@ impl World {
 
     pub(super) fn arrive(&mut self, id: LinkId, to: Side, parcel: Parcel) {
         let link = &mut self.links[id];
-        if [to, to.other()].iter().any(|&side| self.nodes[link.end(side).node].black_hole) {
+        let fallen = |&side: &Side| self.nodes[link.end(side).node].black_hole;
+        if self.holes && [to, to.other()].iter().any(fallen) {
             if let Parcel::Block { block, .. } = parcel {
                 self.tally.lost += u64::from(block.length);
             }
@@ -131,13 +132,14 @@ impl World {
         if at == self.now {
             self.deliver(id, to, parcel);
         } else {
-            self.queue.push(at, Event::Deliver(id, to, parcel));
+            let receiver = link.end(to).node;
+            self.queue.push(at, receiver, Event::Deliver(id, to, parcel));
         }
     }
 
     pub(super) fn deliver(&mut self, id: LinkId, to: Side, parcel: Parcel) {
         let node = self.links[id].end(to).node;
-        self.open_inbox(node);
+        self.hear_haves(node);
         let Some(key) = self.links[id].end(to).key() else {
             if let Parcel::Block { block, .. } = parcel {
                 self.tally.lost += u64::from(block.length);
@@ -172,42 +174,26 @@ impl World {
         }
     }
 
-    /// Hands a node the `have`s that have come by now. They come before whatever else happens to it.
-    pub(super) fn open_inbox(&mut self, id: NodeId) {
+    /// Hands the node whose turn it is the `have`s that have come by now. They come before whatever else happens to it.
+    pub(super) fn hear_haves(&mut self, id: NodeId) {
         let mut haves = std::mem::take(&mut self.haves);
-        self.nodes[id].inbox.take(self.now, &mut haves);
+        haves.extend(self.queue.haves(self.now));
         let any = !haves.is_empty();
-        for have in haves.drain(..) {
+        for Have { key, link, index, .. } in haves.drain(..) {
             let node = &mut self.nodes[id];
-            let (key, link) = have.from;
             let connection = node.connections.get(key).filter(|connection| connection.link == link);
             let (Some(torrent), Some(connection)) = (&mut node.torrent, connection) else { continue };
-            let message = Message::Have(have.index);
+            let message = Message::Have(index);
             if let Some(strategist) = &mut node.strategist {
                 strategist.heard_have(key);
             }
-            self.log.have(id, key, have.index);
+            self.log.have(id, key, index);
             self.checker.delivered(connection.link, connection.side, &message);
             torrent.handle_message(self.now, key, message);
         }
         self.haves = haves;
         if any {
             self.drain(id);
-        }
-        let inbox = &mut self.nodes[id].inbox;
-        if let Some(deadline) = inbox.deadline()
-            && inbox.due.is_none_or(|due| due > deadline)
-        {
-            inbox.due = Some(deadline);
-            self.queue.push(deadline, Event::Inbox(id));
-        }
-    }
-
-    /// The moment that was named for a node's inbox has come.
-    pub(super) fn inbox_due(&mut self, id: NodeId) {
-        if self.nodes[id].inbox.due == Some(self.now) {
-            self.nodes[id].inbox.due = None;
-            self.open_inbox(id);
         }
     }
 
@@ -249,14 +235,17 @@ impl World {
             let node = &mut self.nodes[fault.node];
             match fault.trouble {
                 Trouble::Throttled(share) => node.spec.up = ((node.spec.up as f64 * share) as u64).max(1),
-                Trouble::BlackHole => node.black_hole = true,
+                Trouble::BlackHole => {
+                    node.black_hole = true;
+                    self.holes = true;
+                }
             }
         }
     }
 
     pub(super) fn uplink_free(&mut self, id: NodeId) {
         let Some((link_id, side)) = self.nodes[id].uplink.serving.take() else { return };
-        self.open_inbox(id);
+        self.hear_haves(id);
         let link = &mut self.links[link_id];
         let at = self.now + link.latency;
         let end = link.end_mut(side);
@@ -270,9 +259,10 @@ impl World {
                 self.tally.slices.resize(slice + 1, 0);
             }
             self.tally.slices[slice] += length;
-            self.queue.push(at, Event::Arrive(link_id, side.other(), Parcel::Block { block, mark }));
             let back = link.end(side.other());
             let (paid, other) = (back.sent > 0, back.node);
+            let parcel = Parcel::Block { block, mark };
+            self.queue.push(at, other, Event::Arrive(link_id, side.other(), parcel));
             let lacking = !self.nodes[id].books.verified().is_all();
             let end = link.end_mut(side);
             end.sent += length;
@@ -343,23 +333,17 @@ impl World {
 
     /// Puts a message on its way.
     fn dispatch(&mut self, id: NodeId, connection: Connection, message: Message) {
-        let Connection { link, side, latency, other, there, .. } = connection;
+        let Connection { link, side, latency, other, there, narrow, .. } = connection;
         let at = self.now + latency;
-        if self.nodes[other].black_hole || self.nodes[id].black_hole {
+        if self.holes && (self.nodes[other].black_hole || self.nodes[id].black_hole) {
             return;
         }
         match (message, there) {
             // Behind a slow downlink it must keep its place among the blocks.
-            (Message::Have(index), Some(there)) if self.nodes[other].spec.down.is_none() => {
-                let inbox = &mut self.nodes[other].inbox;
-                inbox.push(Have { at, from: (there, link), index });
-                if inbox.due.is_none() {
-                    let deadline = at + PATIENCE;
-                    inbox.due = Some(deadline);
-                    self.queue.push(deadline, Event::Inbox(other));
-                }
+            (Message::Have(index), Some(key)) if !narrow => {
+                self.queue.push_have(other, Have { at, key, link, index });
             }
-            (message, _) => self.queue.push(at, Event::Arrive(link, side.other(), message.into())),
+            (message, _) => self.queue.push(at, other, Event::Arrive(link, side.other(), message.into())),
         }
     }
 
@@ -403,7 +387,7 @@ impl World {
                 end.on_wire = Some((block, mark));
                 uplink.serving = Some((link, side));
                 let at = self.now + transfer_time(block.length, self.nodes[id].spec.up);
-                self.queue.push(at, Event::UplinkFree(id));
+                self.queue.push(at, id, Event::UplinkFree(id));
                 return;
             }
         }
@@ -445,8 +429,9 @@ impl World {
         let (latency, other) = (self.links[link].latency, self.links[link].end(side.other()).node);
         let end = self.links[link].end_mut(side);
         end.state = State::Open(key);
-        let node = &mut self.nodes[end.node];
-        node.connections.insert(Connection { key, link, side, latency, other, there: None });
+        let (id, narrow) = (end.node, self.nodes[other].spec.down.is_some());
+        let node = &mut self.nodes[id];
+        node.connections.insert(Connection { key, link, side, latency, other, there: None, narrow });
         if node.enough.is_none() && node.connections.iter().count() >= ENOUGH {
             node.enough = Some(self.now);
         }
@@ -456,8 +441,8 @@ impl World {
     /// An end closes, by its own doing.
     pub(super) fn close(&mut self, link: LinkId, side: Side) {
         self.forget(link, side);
-        let at = self.now + self.links[link].latency;
-        self.queue.push(at, Event::Arrive(link, side.other(), Parcel::Close));
+        let (latency, other) = (self.links[link].latency, self.links[link].end(side.other()).node);
+        self.queue.push(self.now + latency, other, Event::Arrive(link, side.other(), Parcel::Close));
     }
 
     fn forget(&mut self, link: LinkId, side: Side) {

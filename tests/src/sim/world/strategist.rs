@@ -65,7 +65,7 @@ impl World {
     /// A strategist joins.
     pub(super) fn start_strategy(&mut self, id: NodeId) {
         self.nodes[id].strategist = Some(Strategist::default());
-        self.queue.push(self.now + BEAT, Event::Beat(id));
+        self.queue.push(self.now + BEAT, id, Event::Beat(id));
     }
 
     /// A message reaches a strategist. `false`: it is for the core.
@@ -127,7 +127,7 @@ impl World {
             }
         }
         self.nodes[id].strategist = Some(strategist);
-        self.queue.push(self.now + BEAT, Event::Beat(id));
+        self.queue.push(self.now + BEAT, id, Event::Beat(id));
         self.serve(id);
         self.watch(id);
     }
