@@ -227,6 +227,29 @@ fn who_never_had_anything_for_us_is_not_to_blame() {
 }
 
 #[test]
+fn while_we_trade_what_is_rare_goes_first_even_to_who_owes_us() {
+    let mut scene = Scene::new(8, 16, |piece| piece < 4, |_| {});
+    scene.generous_seed(1);
+    let [debtor, other, third] = [2, 3, 4].map(|n| scene.connect(n, MODERN));
+    for peer in [debtor, third] {
+        scene.says(peer, [Message::Have(0), Message::Have(2), Message::Interested]);
+    }
+    scene.says(other, [Message::Have(0), Message::Interested]);
+    scene.pass(choker::ROUND);
+    take_piece(&mut scene, debtor, 1);
+    scene.says(other, (0..16).map(|number| Message::Request(block(2, number))));
+    let under_way = scene.blocks_to(other);
+    scene.says(debtor, (0..16).map(|number| Message::Request(block(3, number))));
+    scene.take();
+    for sent in under_way {
+        scene.torrent.handle_block_sent(scene.now, other, sent);
+        scene.drain();
+    }
+    assert_eq!(scene.blocks_to(other), []);
+    assert_eq!(scene.blocks_to(debtor)[..2], [block(3, 0), block(3, 1)]);
+}
+
+#[test]
 fn who_finishes_lingers_for_those_who_lack_something_but_not_for_ever() {
     let mut scene = Scene::leecher(1, 1);
     let seed = scene.generous_seed(1);
