@@ -146,6 +146,8 @@ pub struct Torrent {
     bytes_total: u64,
     /// Peers that have something we need.
     interests: u32,
+    /// Somebody who gave us something lately wanted something of us when the slots were judged last.
+    others_give: bool,
     /// A peer has dialled us.
     was_dialled: bool,
     /// Something happened that may let a waiting peer have a slot, or a request go out. Worked off by [`Self::settle`].
@@ -234,6 +236,7 @@ impl Torrent {
             bytes_done: 0,
             bytes_total: 0,
             interests: 0,
+            others_give: false,
             was_dialled: false,
             slots_changed: false,
             blocks_freed: false,

@@ -20,6 +20,9 @@ use crate::wire::{BlockRequest, Capabilities};
 /// Requests that we keep for a peer; what we say in `reqq`. More are rejected.
 pub(super) const REQUEST_QUEUE: usize = 500;
 
+/// Blocks that a peer may still have after a choke, to finish its piece: 1 MiB. Of longer pieces it may keep the part it has.
+pub(super) const MAX_FINISH: u32 = 64;
+
 /// Blocks that we asked for and then took back are still welcome for this long, since they may have been on their way: through a slow line
 /// that many share, for minutes.
 const GRACE: Duration = Duration::from_secs(300);
@@ -36,6 +39,10 @@ const LEAST_DEBT: u64 = 256 * 1024;
 
 /// Pieces that a peer may have for nothing.
 const LOAN: u64 = 1;
+
+/// The like for those who never had anything that we lacked, and so could not give, while others are there who give. One that comes late to a swarm
+/// is like that for a while; so is a rider, for ever.
+const GIFT: u64 = 4;
 
 /// How many times as much as it gave a peer may have on top of that. Not just as much: between two that trade, one is always ahead, and the
 /// slower one shall get on too.
@@ -268,11 +275,20 @@ impl Peer {
     }
 
     /// It has had its free first taste, and all that it may have for what it gave. Who never had anything that we lacked is not to blame for
-    /// giving nothing; who has nothing after it got a piece hides what it has.
-    pub(super) fn is_spent(&self, layout: &Layout) -> bool {
-        let loan = LOAN * unit(layout);
+    /// giving nothing, and has more before it waits for those who do (`others_give`); who has nothing after it got a piece hides what it has.
+    pub(super) fn is_spent(&self, layout: &Layout, others_give: bool) -> bool {
         let could_give = self.download.was_interesting || self.field().is_some_and(Bitfield::is_none);
-        could_give && self.got() >= loan + RETURN * self.gave()
+        let free = match could_give {
+            // The piece at hand it may finish, so who is through with half of one has all of it, and never nearly two. Without BEP 6 a choke ends it.
+            true if self.capabilities.fast && self.gave() == 0 => {
+                let loan = LOAN * unit(layout);
+                loan - (loan / 2).min(u64::from(MAX_FINISH * BLOCK_LENGTH))
+            }
+            true => LOAN * unit(layout),
+            false if others_give => GIFT * unit(layout),
+            false => return false,
+        };
+        self.got() >= free + RETURN * self.gave()
     }
 
     /// Bytes that it has of us, and that are on their way to it.

@@ -169,7 +169,7 @@ impl Torrent {
         let has_some = peer.field().is_some_and(|field| !field.is_none());
         let alone = (has_some && last_copies.iter().any(|&piece| peer.has(piece)))
             || content.is_some_and(|content| content.first_copies.holds(key));
-        let spent = content.is_some_and(|content| peer.is_spent(content.info.layout()));
+        let spent = content.is_some_and(|content| peer.is_spent(content.info.layout(), self.others_give));
         if gives || gets || alone {
             Worth::Needed
         } else if self.is_leeching() && peer.is_seed() {

@@ -9,8 +9,7 @@ use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
 use super::feeder::Standing;
 use super::first_copies;
-use super::peer::Peer;
-use super::peer::REQUEST_QUEUE;
+use super::peer::{MAX_FINISH, Peer, REQUEST_QUEUE};
 use super::peers::PeerKey;
 use super::super_seed::Swarm;
 use super::time::Time;
@@ -21,9 +20,6 @@ use crate::wire::{BlockRequest, Message};
 
 /// Requests beyond the queue that are rejected before the peer is dropped.
 const MAX_OVERFLOW: u32 = 1_500;
-
-/// Blocks that a peer may still have after a choke, to finish its piece: 1 MiB. Of longer pieces it may keep the part it has.
-const MAX_FINISH: u32 = 64;
 
 /// How many times over a peer may fetch the metadata from us.
 const METADATA_COPIES: u32 = 3;
@@ -36,6 +32,7 @@ impl Torrent {
         let views = self.views(now, |_| true);
         let seeding = !self.is_leeching();
         let sent = self.uploaded.recent(now, super::choker::ROUND.as_secs());
+        self.others_give = views.iter().any(|view| view.interested && view.gave > 0);
         let chosen = self.choker.judge(now, &views, sent, seeding);
         self.apply_slots(now, &views, &chosen);
     }
@@ -58,21 +55,22 @@ impl Torrent {
 
     /// Whether anybody waits for a slot who may have one.
     fn is_slot_awaited(&self) -> bool {
-        let trading = self.is_trading();
+        let (trading, others_give) = (self.is_trading(), self.others_give);
         let layout = self.known_info().map(torrent_format::Info::layout);
-        let is_spent = |peer: &Peer| trading && layout.is_some_and(|layout| peer.is_spent(layout));
+        let is_spent =
+            |peer: &Peer| trading && layout.is_some_and(|layout| peer.is_spent(layout, others_give));
         let mut peers = self.peers.iter().map(|(_, peer)| peer);
         peers.any(|peer| peer.upload.interested && peer.upload.choked && !is_spent(peer))
     }
 
     fn views(&self, now: Time, filter: impl Fn(&Peer) -> bool) -> Vec<View> {
         let content = self.content();
-        let (leeching, trading) = (self.is_leeching(), self.is_trading());
+        let (leeching, trading, others_give) = (self.is_leeching(), self.is_trading(), self.others_give);
         let layout = self.known_info().map(torrent_format::Info::layout);
         let view = |(key, peer): (PeerKey, &Peer)| View {
             key,
             debt: content.map_or(0, |content| content.debt(key, peer, leeching)),
-            spent: trading && layout.is_some_and(|layout| peer.is_spent(layout)),
+            spent: trading && layout.is_some_and(|layout| peer.is_spent(layout, others_give)),
             is_new: layout.is_some_and(|layout| peer.is_newcomer(layout)),
             interested: peer.upload.interested,
             unchoked: !peer.upload.choked,
@@ -238,7 +236,7 @@ impl Torrent {
     /// Hands the owner what the uplink can take soon.
     pub(super) fn feed(&mut self, now: Time) {
         let rate = self.uploaded.rate(now, 3);
-        let (leeching, trading) = (self.is_leeching(), self.is_trading());
+        let (leeching, trading, others_give) = (self.is_leeching(), self.is_trading(), self.others_give);
         let (random, passes_on) = (self.config.ablation.random_picker, !self.config.ablation.no_choker);
         let Self { peers, feeder, actions, phase: Phase::Content(content), .. } = self else { return };
         let (mut begun, mut spent) = (Vec::new(), Vec::new());
@@ -246,7 +244,8 @@ impl Torrent {
             let wishes = |key| {
                 // One more than the credit may go out, or a request longer than the credit would wait for ever.
                 let peer = peers.get(key).filter(|peer| peer.upload.credit(now) > 0);
-                let is_spent = trading && peer.is_some_and(|peer| peer.is_spent(content.info.layout()));
+                let is_spent =
+                    trading && peer.is_some_and(|peer| peer.is_spent(content.info.layout(), others_give));
                 let pieces = peer.into_iter().flat_map(|peer| peer.upload.wishes());
                 let pieces = pieces.filter(move |&(_, at_hand)| at_hand || !is_spent);
                 let pieces = pieces
@@ -279,7 +278,7 @@ impl Torrent {
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
             }
-            if trading && peer.is_spent(content.info.layout()) {
+            if trading && peer.is_spent(content.info.layout(), others_give) {
                 spent.push(turn.key);
             }
             actions.push_back(Action::SendBlock(turn.key, next));
@@ -379,9 +378,10 @@ impl Torrent {
     /// Lets a newcomer have a few pieces at once (BEP 6), but only such as others have too: what only we have is worth more to the swarm
     /// in somebody else's hands than twice in one's.
     pub(super) fn offer_allowed_fast(&mut self, now: Time, key: PeerKey) {
+        let others_give = self.others_give;
         let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &self.phase) else { return };
         let newcomer = peer.field().is_some_and(|field| (field.count() as usize) < ALLOWED_FAST);
-        let spent = peer.is_spent(content.info.layout());
+        let spent = peer.is_spent(content.info.layout(), others_give);
         let is_shown = content.super_seed.is_none();
         if !peer.capabilities.fast || !newcomer || !is_shown || spent || !peer.upload.allowed_fast.is_empty()
         {

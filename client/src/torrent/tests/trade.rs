@@ -250,6 +250,48 @@ fn while_we_trade_what_is_rare_goes_first_even_to_who_owes_us() {
 }
 
 #[test]
+fn who_never_had_anything_for_us_has_four_pieces_while_others_give() {
+    let mut scene = Scene::new(10, 16, |piece| piece < 6, |_| {});
+    let giver = scene.connect(1, MODERN);
+    let taker = scene.connect(2, MODERN);
+    scene.says(giver, [Message::HaveNone, Message::Have(6), Message::Interested, Message::Unchoke]);
+    scene.says(taker, [Message::HaveNone, Message::Interested]);
+    let mut requests = Vec::new();
+    for piece in 0..6 {
+        requests.extend(scene.requests_to(giver));
+        assert_eq!(scene.sends_block(giver, requests.remove(0)), Verdict::Keep);
+        scene.pass(seconds(10));
+        take_piece(&mut scene, taker, piece);
+        scene.says(taker, [Message::Have(piece)]);
+    }
+    assert_eq!(scene.blocks_to(taker).len(), 4 * 16);
+    scene.says(giver, [Message::NotInterested]);
+    scene.pass(seconds(10));
+    take_piece(&mut scene, taker, 5);
+    assert_eq!(scene.blocks_to(taker).len(), 5 * 16, "it is in nobody's way");
+}
+
+#[test]
+fn a_taste_is_never_the_most_part_of_two_pieces_and_to_a_plain_peer_still_a_whole_one() {
+    for (capabilities, parts) in [(MODERN, [7, 16]), (PLAIN, [7, 9])] {
+        let mut scene = Scene::new(4, 16, |piece| piece < 2, |_| {});
+        let taker = scene.connect(2, capabilities);
+        scene.says(taker, [Message::Bitfield(vec![0x20]), Message::Interested]);
+        for (piece, blocks) in [(0, 7), (1, 16)] {
+            for number in 0..blocks {
+                scene.says(taker, [Message::Request(block(piece, number))]);
+                scene.torrent.handle_block_sent(scene.now, taker, block(piece, number));
+                scene.drain();
+            }
+        }
+        take_piece(&mut scene, taker, 0);
+        let given = scene.blocks_to(taker);
+        let of_piece = |piece| given.iter().filter(|block| block.index == piece).count();
+        assert_eq!([of_piece(0), of_piece(1)], parts, "{capabilities:?}");
+    }
+}
+
+#[test]
 fn who_finishes_lingers_for_those_who_lack_something_but_not_for_ever() {
     let mut scene = Scene::leecher(1, 1);
     let seed = scene.generous_seed(1);
