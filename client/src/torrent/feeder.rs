@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use torrent_format::PieceIndex;
 
+use super::first_copies::MANY;
 use super::peers::PeerKey;
 use super::time::Time;
 
@@ -31,6 +32,9 @@ const PREEMPT: u32 = 2;
 
 /// Who has waited for so long gets what it asked for, however common.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// And after so long even though something else has never left us: soon it would take us for dead.
+const LAST_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Bytes handed out and not yet sent, to all who take them: a twentieth of a second's worth in this range, so that the uplink does not run
 /// dry between two events, and what is sent next is decided late.
@@ -57,11 +61,23 @@ pub(super) struct Turn {
     bytes: u64,
 }
 
-/// What goes first, whatever it is: who does not stall, who owes us least, who has waited too long, who had least for nothing.
-type Claim = (bool, u32, bool, u32);
+/// What goes first, however rare: to who does not stall, to who is no rider, what never left the first seed, to who owes us least, to who has waited
+/// too long, to who had least for nothing.
+type Claim = (bool, bool, bool, u32, bool, u32);
 
 /// And of those alike: what is rarest, who has least, whose last turn was longest ago.
 type Wish = (u32, u32, u64);
+
+/// A piece that a peer asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wished {
+    pub(super) piece: PieceIndex,
+    /// How many have it; the piece that the peer got a part of last counts as a little rarer, so that it becomes whole.
+    pub(super) rarity: u32,
+    /// It is elsewhere too, or the first seed sent it to somebody else before. No swarm can finish before everything has left that seed once, and
+    /// who waits for this gets it of others soon.
+    pub(super) again: bool,
+}
 
 /// How a peer stands with us.
 #[derive(Clone, Copy, Default, Debug)]
@@ -128,8 +144,7 @@ impl Feeder {
         self.turn = None;
     }
 
-    /// Whose turn is next, and with which piece. `wishes(peer)`: what it asked for, each piece with how many have it, if it may be handed
-    /// anything; the piece that it got a part of last counts as a little rarer, so that it becomes whole.
+    /// Whose turn is next, and with which piece. `wishes(peer)`: what it asked for, if it may be handed anything.
     pub(super) fn begin_turn<W>(
         &mut self,
         now: Time,
@@ -137,7 +152,7 @@ impl Feeder {
         wishes: impl Fn(PeerKey) -> W,
     ) -> Option<Turn>
     where
-        W: Iterator<Item = (PieceIndex, u32)>,
+        W: Iterator<Item = Wished>,
     {
         let mut best: Option<(Claim, Wish, PeerKey, PieceIndex)> = None;
         for (&key, &since) in &self.line {
@@ -145,11 +160,12 @@ impl Feeder {
             let patient = now - since < PATIENCE;
             let stalls = self.stalls(now, key);
             let Standing { debt, had, wealth } = standing(key);
-            let claim = (stalls, debt, patient, had);
-            if best.is_some_and(|(least, ..)| least < claim) {
+            let claim = |again| (stalls, debt >= MANY, again, debt, patient, had);
+            if best.is_some_and(|(least, ..)| least < claim(false)) {
                 continue;
             }
-            for (piece, rarity) in wishes(key) {
+            for Wished { piece, rarity, again } in wishes(key) {
+                let claim = claim(again && now - since < LAST_PATIENCE);
                 let wish = (rarity, wealth, last);
                 if best.is_none_or(|(least, of_that, ..)| (claim, wish) < (least, of_that)) {
                     best = Some((claim, wish, key, piece));
@@ -242,7 +258,7 @@ mod tests {
     ) -> Option<u32> {
         let wishes = |peer| {
             let number = (0..100).find(|&number| key(number) == peer).unwrap();
-            std::iter::once((piece(number), rarities[number as usize]))
+            std::iter::once(Wished { piece: piece(number), rarity: rarities[number as usize], again: false })
         };
         feeder.begin_turn(now, standing, wishes).map(|turn| turn.piece.get())
     }
@@ -278,6 +294,25 @@ mod tests {
         line_up(&mut feeder, 0..2);
         feeder.handed(at(4_900), key(1), BLOCK);
         assert_eq!(begin(&mut feeder, at(5_000), &[7, 2]), Some(0));
+    }
+
+    #[test]
+    fn what_was_sent_before_waits_for_what_never_was_but_not_for_riders() {
+        let mut feeder = Feeder::default();
+        line_up(&mut feeder, 0..2);
+        let wishes = |peer| {
+            let number = u32::from(peer == key(1));
+            std::iter::once(Wished { piece: piece(number), rarity: 1, again: number == 0 })
+        };
+        let standing = |debt| {
+            move |peer| Standing { debt: if peer == key(1) { debt } else { 0 }, ..Standing::default() }
+        };
+        // The first has waited too long, the second owes something.
+        feeder.handed(at(14_999), key(1), BLOCK);
+        feeder.settled(at(14_999), key(1), BLOCK);
+        let mut first = |at, debt| feeder.begin_turn(at, standing(debt), wishes).map(|turn| turn.key);
+        assert_eq!([1, MANY].map(|debt| first(at(14_999), debt)), [Some(key(1)), Some(key(0))]);
+        assert_eq!(first(at(15_000), 1), Some(key(0)), "not for ever");
     }
 
     #[test]

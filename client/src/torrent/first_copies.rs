@@ -135,6 +135,11 @@ impl FirstCopies {
         self.on_trial = self.counts.iter().filter(on_trial).count();
     }
 
+    /// Whether this piece went to this peer first, and nobody else has it yet.
+    pub(super) fn is_first(&self, piece: PieceIndex, key: PeerKey) -> bool {
+        self.holders.get(&piece).is_some_and(|first| first.holder == key)
+    }
+
     /// Whether this peer has something that only it was given.
     pub(super) fn holds(&self, key: PeerKey) -> bool {
         self.holders.values().any(|first| first.holder == key)

@@ -437,7 +437,20 @@ impl Picker {
                 partial.blocks[block.number() as usize] = BlockState::Free;
                 partial.free += 1;
                 self.free_blocks += 1;
+                self.unstart_if_empty(block.piece);
             }
+        }
+    }
+
+    /// A piece of which nothing is here nor asked for is as good as any other that is as rare: not to be preferred as those that are started. A seed
+    /// that choked us may have sent it to somebody else by now, and suggest another (BEP 6).
+    fn unstart_if_empty(&mut self, piece: PieceIndex) {
+        let is_empty =
+            |partial: &&Partial| partial.exclusive.is_none() && partial.free as usize == partial.blocks.len();
+        if let Some(partial) = self.partials.get(&piece).filter(is_empty) {
+            self.free_blocks -= partial.free;
+            self.partials.remove(&piece);
+            self.insert(piece);
         }
     }
 
@@ -454,6 +467,10 @@ impl Picker {
 
     /// A block came from this peer.
     pub(super) fn received(&mut self, block: Block, peer: PeerKey, from: Culprit) -> Receipt {
+        // It was given up, and on its way.
+        if self.position[block.piece.as_usize()] != NOWHERE {
+            self.start(block.piece);
+        }
         let Some(partial) = self.partials.get_mut(&block.piece) else { return Receipt::Unneeded };
         let state = &mut partial.blocks[block.number() as usize];
         let others = match state {
@@ -826,6 +843,24 @@ mod tests {
         picker.release(block, key(2));
         picker.check();
         assert_eq!(pick(&mut picker, asker(3, &all)), Some(block));
+    }
+
+    #[test]
+    fn a_piece_of_which_nothing_came_is_no_longer_preferred_to_what_is_suggested() {
+        let mut picker = picker(4, 2);
+        picker.seed_came();
+        let all = Bitfield::all(4);
+        let blocks =
+            [pick(&mut picker, asker(0, &all)), pick(&mut picker, asker(0, &all))].map(Option::unwrap);
+        let other = picker.layout.pieces().find(|&piece| piece != blocks[0].piece).unwrap();
+        let suggested = VecDeque::from([other]);
+        let suggests = || Asker { suggested: &suggested, ..asker(0, &all) };
+        picker.release(blocks[0], key(0));
+        picker.check();
+        assert_eq!(pick(&mut picker, suggests()), Some(blocks[0]), "the other half is still asked for");
+        blocks.iter().for_each(|&block| picker.release(block, key(0)));
+        picker.check();
+        assert_eq!(pick(&mut picker, suggests()).unwrap().piece, other);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use torrent_format::{Bitfield, PieceIndex};
 use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
-use super::feeder::Standing;
+use super::feeder::{Standing, Wished};
 use super::first_copies;
 use super::peer::{MAX_FINISH, Peer, REQUEST_QUEUE};
 use super::peers::PeerKey;
@@ -242,6 +242,7 @@ impl Torrent {
         let (mut begun, mut spent) = (Vec::new(), Vec::new());
         while !feeder.is_ahead(now, rate) {
             let wishes = |key| {
+                let content = &*content;
                 // One more than the credit may go out, or a request longer than the credit would wait for ever.
                 let peer = peers.get(key).filter(|peer| peer.upload.credit(now) > 0);
                 let is_spent =
@@ -250,11 +251,15 @@ impl Torrent {
                 let pieces = pieces.filter(move |&(_, at_hand)| at_hand || !is_spent);
                 let pieces = pieces
                     .filter_map(|(index, at_hand)| Some((content.info.layout().piece(index)?, at_hand)));
-                pieces.map(|(piece, at_hand)| {
+                pieces.map(move |(piece, at_hand)| {
                     // What is on its way to another is as good as there.
-                    let sent = u32::from(!at_hand && content.suggestions.is_sent(piece));
+                    let is_sent = content.suggestions.is_sent(piece);
+                    let sent = u32::from(!at_hand && is_sent);
                     let holders = if random { 0 } else { content.picker.availability(piece).max(sent) };
-                    (piece, 2 * holders + u32::from(!at_hand))
+                    let is_only_here = !is_sent && content.picker.availability(piece) == 0;
+                    let is_first = at_hand && content.first_copies.is_first(piece, key);
+                    let again = content.is_origin && passes_on && !random && !is_only_here && !is_first;
+                    Wished { piece, rarity: 2 * holders + u32::from(!at_hand), again }
                 })
             };
             let standing =
