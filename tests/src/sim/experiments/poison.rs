@@ -48,6 +48,10 @@ pub(super) fn run(setup: &Setup) -> Vec<Row> {
             let wasted: u64 = honest(run).map(|node| node.traffic.discarded + node.traffic.spoilt).sum();
             100.0 * wasted as f64 / run.useful as f64
         }));
+        rows.push(Row::of(format!("{name}: of that, what came twice, % of F"), Mark::None, &runs, |run| {
+            let twice: u64 = honest(run).map(|node| node.traffic.discarded).sum();
+            100.0 * twice as f64 / run.useful as f64
+        }));
         rows.push(Row::of(format!("{name}: honest peers banned"), Mark::AtMost(0.0, 0.0), &runs, false_bans));
         rows.push(Row {
             metric: format!("{name}: honest peers, slower by"),
