@@ -61,8 +61,8 @@ pub(super) struct Turn {
     bytes: u64,
 }
 
-/// What goes first, however rare: to who does not stall, to who is no rider, what never left the first seed, to who owes us least, to who has waited
-/// too long, to who had least for nothing.
+/// What goes first, however rare: what is for those who do not stall, for no rider, what never left the first seed, what is for those who owe the
+/// swarm least, who have waited too long, who had least for nothing.
 type Claim = (bool, bool, bool, u32, bool, u32);
 
 /// And of those alike: what is rarest, who has least, whose last turn was longest ago.
@@ -82,7 +82,8 @@ pub(super) struct Wished {
 /// How a peer stands with us.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Standing {
-    /// What it owes, in pieces.
+    /// What it owes the swarm, in pieces: what it had of the first seed and did not pass on. What those owe who trade with us counts for slots, not
+    /// here.
     pub(super) debt: u32,
     /// How many pieces it had of us, where each is to have as many as the others, rare or not.
     pub(super) had: u32,

@@ -493,9 +493,10 @@ impl Content {
 
     /// What counts for the feeder of this peer.
     fn standing(&self, key: PeerKey, peer: &Peer, leeching: bool) -> Standing {
-        // Among those that trade with us debts count for slots, and who is spent gets nothing; not for what goes first. Whoever had something rare gave
-        // most and owes least: it would get the next rare piece too, while the uplinks of those who have nothing that others lack stand still.
-        let (layout, debt) = (self.info.layout(), if leeching { 0 } else { self.debt(key, peer, leeching) });
+        let layout = self.info.layout();
+        // While we trade debts count for slots only, and who is spent gets nothing. Whoever was given something rare gave most and owes least: it would
+        // be given the next rare piece too, while the uplinks of those who have nothing that others lack stand still.
+        let debt = if leeching { 0 } else { self.debt(key, peer, leeching) };
         // Riders want what is rare, for they lack nearly all; and it is wasted on those who pass nothing on. Who gave us something while we traded
         // is not to wait behind them.
         let had = match (leeching, self.is_origin) {

@@ -69,14 +69,21 @@ fn main() -> ExitCode {
         let probe = run.probe;
         let each = |sum: u64, of: u64| sum as f64 / of.max(1) as f64;
         println!(
-            "seed {}: {:.1} neighbours want something of a node, {:.1} of them are unchoked; a downloader waits for {:.0} blocks; of idle \
-             uplinks with somebody unchoked {:.0} % have nothing that is not asked of others",
+            "seed {}: {:.1} neighbours want something of a node, {:.1} of them are unchoked",
             run.seed,
             each(probe.wanting, probe.looks),
-            each(probe.slots, probe.looks),
-            each(probe.outstanding, probe.lacking),
-            100.0 * each(probe.asked_elsewhere, probe.unasked)
+            each(probe.slots, probe.looks)
         );
+        // Only the checker knows what was asked of whom.
+        if probe.outstanding > 0 {
+            println!(
+                "seed {}: a downloader waits for {:.0} blocks; of idle uplinks with somebody unchoked {:.0} % have nothing that is not asked \
+                 of others",
+                run.seed,
+                each(probe.outstanding, probe.lacking),
+                100.0 * each(probe.asked_elsewhere, probe.unasked)
+            );
+        }
         for violation in &run.violations {
             println!("seed {}: {violation}", run.seed);
         }
