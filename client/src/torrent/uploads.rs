@@ -256,9 +256,9 @@ impl Torrent {
                     let is_sent = content.suggestions.is_sent(piece);
                     let sent = u32::from(!at_hand && is_sent);
                     let holders = if random { 0 } else { content.picker.availability(piece).max(sent) };
-                    let is_only_here = !is_sent && content.picker.availability(piece) == 0;
-                    let is_first = at_hand && content.first_copies.is_first(piece, key);
-                    let again = content.is_origin && passes_on && !random && !is_only_here && !is_first;
+                    let is_only_here = || !is_sent && content.picker.availability(piece) == 0;
+                    let is_first = || at_hand && content.first_copies.is_first(piece, key);
+                    let again = content.is_origin && passes_on && !random && !is_only_here() && !is_first();
                     Wished { piece, rarity: 2 * holders + u32::from(!at_hand), again }
                 })
             };
