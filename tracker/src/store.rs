@@ -6,6 +6,7 @@
 //! from its beginning. While the server is away the nodes go on with what they know, keep what they are told, and write it
 //! once it is back.
 
+mod gone;
 mod link;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use redis::streams::{StreamReadOptions, StreamReadReply};
 use redis::{Client, Commands as _, Connection, RedisError, RedisResult};
 use torrent_format::InfoHash;
 
+use super::gone::Gone;
 use super::{Pending, RedisConfig};
 use crate::config::ServeError;
 use crate::core::Tracker;
@@ -217,15 +218,21 @@ impl Link {
         let mut connection = None;
         let mut last = clock.epoch(clock.now()).saturating_sub(self.expiry).as_millis().to_string();
         let mut counted_until = None;
-        // Until then what other nodes say may be older than what we were told while the server was away.
-        let mut heals_until = Duration::ZERO;
+        // Until then what other nodes say may be older than what we or others were told while the server was away; so may
+        // what a new node reads of a time before it.
+        let mut heals_until = clock.now() + HEALING;
+        let mut gone = Gone::default();
         while !self.stopped.load(Relaxed) {
             let read = connected(&mut connection, &self.client).and_then(|connection| {
                 let until = match counted_until {
                     Some(until) => until,
                     None => *counted_until.insert(self.read_counts(connection)?),
                 };
-                self.read_some(connection, &mut last, until, clock.now() < heals_until)
+                let heals = clock.now() < heals_until;
+                if !heals {
+                    gone.clear();
+                }
+                self.read_some(connection, &mut last, until, heals.then_some(&mut gone))
             });
             if let Err(error) = read {
                 tracing::debug!(%error, "the store is away");
@@ -256,7 +263,7 @@ impl Link {
         connection: &mut Connection,
         last: &mut String,
         counted_until: u64,
-        heals: bool,
+        mut gone: Option<&mut Gone>,
     ) -> RedisResult<()> {
         let options = StreamReadOptions::default().count(READ_COUNT).block(READ_WAIT_MS);
         let reply: Option<StreamReadReply> =
@@ -264,25 +271,27 @@ impl Link {
         for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
             let node: Option<u64> = entry.get("n");
             let is_ours = node == Some(self.node);
-            if (!is_ours || heals)
+            if (!is_ours || gone.is_some())
                 && let Some(batch) = entry.get::<Vec<u8>>("a")
             {
                 let told: Option<u64> = entry.id.split('-').next().and_then(|time| time.parse().ok());
-                self.hear(&batch, told.is_some_and(|told| told > counted_until), is_ours);
+                let counts = told.is_some_and(|told| told > counted_until);
+                self.hear(&batch, counts, is_ours, gone.as_deref_mut());
             }
             *last = entry.id;
         }
         Ok(())
     }
 
-    /// `counts`: completions in it are not counted yet. `is_ours`: only who stopped is of interest, since another node, which did not hear of
-    /// it, may have said since that the peer is there.
-    fn hear(&self, mut batch: &[u8], counts: bool, is_ours: bool) {
+    /// `counts`: completions in it are not counted yet. `is_ours`: only who stopped is of interest, since another node, which
+    /// did not hear of it, may have said since that the peer is there, or may yet say so, which is what `gone` is for.
+    fn hear(&self, mut batch: &[u8], counts: bool, is_ours: bool, mut gone: Option<&mut Gone>) {
         let clock = self.tracker.clock;
         let now = clock.now();
         let lists = self.tracker.lists();
         while let Some((heard, rest)) = Heard::read(batch) {
-            if lists.permit(heard.info_hash()) && (!is_ours || heard.is_stopped()) {
+            let holds = gone.as_deref_mut().is_none_or(|gone| gone.admit(&heard));
+            if holds && lists.permit(heard.info_hash()) && (!is_ours || heard.is_stopped()) {
                 self.tracker.shards.hear(now, clock.epoch(now), &heard, counts);
             }
             batch = rest;

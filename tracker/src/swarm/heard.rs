@@ -59,6 +59,16 @@ impl Heard {
         self.bits & STOPPED != 0
     }
 
+    /// Who announced.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether the peer, having left with `departure`, is there again by this: it is later by more than clocks may disagree.
+    pub fn outlives(&self, departure: &Self) -> bool {
+        i64::from(self.at) - i64::from(departure.at) >= i64::from(CLOCKS_AGREE)
+    }
+
     /// Appends it, in 35 bytes or 47.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(self.bits | flag(IPV6, self.peer.is_ipv6()));

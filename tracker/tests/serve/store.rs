@@ -4,10 +4,15 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
 
+use redis::streams::StreamRangeReply;
+use redis::{Commands as _, RedisResult};
 use tempfile::TempDir;
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
+use tracker::swarm::Heard;
 use tracker::{Config, RedisConfig};
 
 use crate::harness::{HASH, Tracker, both, leech};
@@ -47,8 +52,12 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// A port that nobody is given while the server is away: below those that the system hands out.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    let ports = std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Relaxed)) % 10_000);
+    ports.take(10_000).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
 }
 
 fn node(port: u16) -> Tracker {
@@ -96,6 +105,42 @@ fn two_nodes_are_one_tracker_and_go_on_without_redis() {
     let three = node(port);
     wait_until("the third knows all", || three.scrape(HASH) == (2, 1, 1));
     drop(redis);
+}
+
+/// What one node tells anew when the server is back may come behind what another was told meanwhile.
+#[test]
+fn who_left_while_redis_was_away_stays_away() {
+    let (dir, port) = (TempDir::new().unwrap(), free_port());
+    let node = node(port);
+    node.announce("", &leech(3)).unwrap();
+    node.announce("", &AnnounceRequest { event: AnnounceEvent::Stopped, ..leech(3) }).unwrap();
+    let Some(_redis) = Redis::start(dir.path(), port) else {
+        assert!(std::env::var_os("SPRAT_REQUIRE_PEERS").is_none(), "redis-server is not installed");
+        eprintln!("skipped: redis-server is not installed");
+        return;
+    };
+    let mut redis = redis::Client::open(format!("redis://127.0.0.1:{port}/0")).unwrap();
+    wait_until("the node has told of the departure", || {
+        let stream: RedisResult<StreamRangeReply> = redis.xrange_all("sprat:announces");
+        let batches = stream.into_iter().flat_map(|stream| stream.ids).filter_map(|entry| entry.get("a"));
+        batches.into_iter().any(|batch: Vec<u8>| {
+            let mut rest = &batch[..];
+            std::iter::from_fn(|| Heard::read(rest).map(|(heard, behind)| (rest = behind, heard).1))
+                .any(|heard| heard.is_stopped())
+        })
+    });
+
+    // Another node, which knows nothing of the departure.
+    let a_second_ago = SystemTime::UNIX_EPOCH.elapsed().unwrap() - Duration::from_secs(1);
+    let mut batch = Vec::new();
+    for port in [3, 9] {
+        Heard::of(a_second_ago, ([127, 0, 0, 1], port).into(), &leech(port), false).write(&mut batch);
+    }
+    let fields: [(&str, &[u8]); 2] = [("n", b"1"), ("a", &batch)];
+    let _: String = redis.xadd("sprat:announces", "*", &fields).unwrap();
+    wait_until("the node hears of the other", || node.scrape(HASH) != (0, 0, 0));
+    let reply = node.announce("", &leech(4)).unwrap();
+    assert_eq!(reply.peers.iter().map(|peer| peer.port()).collect::<Vec<_>>(), [9]);
 }
 
 #[test]
