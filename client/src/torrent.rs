@@ -208,6 +208,7 @@ impl Torrent {
         if config.ablation.no_choker {
             choker.switch_off();
         }
+        let next_round = now + choker.first_round();
         let mut torrent = Self {
             candidates: Candidates::new(seeds.u64(..)),
             announcers: Announcers::new(config.trackers.clone(), start.is_private()),
@@ -228,7 +229,7 @@ impl Torrent {
             actions: VecDeque::new(),
             next_tick: now + TICK,
             next_balance: now + BALANCE,
-            next_round: now + choker::ROUND,
+            next_round,
             life: Life::Leeching,
             downloaded: Meter::default(),
             uploaded: Meter::default(),

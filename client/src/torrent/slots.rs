@@ -18,7 +18,7 @@ const MAX_SLOTS: usize = 64;
 const SLOT_RATE: u64 = 5 * 1024;
 
 /// Rounds from a trial that brought nothing to the next: two minutes, for the path and the peers change.
-const REST: u32 = 12;
+const REST: u32 = 24;
 
 /// What a round was like.
 #[derive(Clone, Copy, Debug)]
