@@ -37,6 +37,7 @@ mod pieces;
 mod pipeline;
 mod rate;
 mod reach;
+mod restraint;
 mod searches;
 mod slots;
 mod stats;
@@ -84,6 +85,7 @@ use metadata::MetadataFetch;
 use peers::Peers;
 use picker::Picker;
 use rate::Meter;
+use restraint::Restraint;
 use searches::Searches;
 use suggestions::Suggestions;
 use super_seed::SuperSeed;
@@ -187,6 +189,8 @@ struct Content {
     super_seed: Option<SuperSeed>,
     /// All of it was here from the start, so nobody ever gave us any of it.
     is_origin: bool,
+    /// Of the first seed.
+    restraint: Restraint,
 }
 
 /// How far along we are.
@@ -659,7 +663,7 @@ impl Torrent {
         let mut picker = Picker::new(layout, have, wanted, seeds.u64(..));
         picker.set_sequential(self.config.sequential);
         picker.set_ablation(self.config.ablation);
-        let first_copies = FirstCopies::default();
+        let (first_copies, restraint) = (FirstCopies::default(), Restraint::default());
         let super_seed = (self.config.super_seed && is_origin).then(|| {
             let mut super_seed = SuperSeed::new(seeds.u64(..));
             for key in self.peers.keys() {
@@ -667,8 +671,15 @@ impl Torrent {
             }
             super_seed
         });
-        self.phase =
-            Phase::Content(Content { info, picker, suggestions, first_copies, super_seed, is_origin });
+        self.phase = Phase::Content(Content {
+            info,
+            picker,
+            suggestions,
+            first_copies,
+            super_seed,
+            is_origin,
+            restraint,
+        });
         // Complete from the start: nothing was completed, so no tracker hears `completed`.
         self.check_complete(now, false);
     }

@@ -57,6 +57,8 @@ pub(super) struct Feeder {
 pub(super) struct Turn {
     pub(super) key: PeerKey,
     pub(super) piece: PieceIndex,
+    /// See [`Wished::again`]. Not so if its peer has waited too long.
+    pub(super) again: bool,
     began: Time,
     bytes: u64,
 }
@@ -173,10 +175,10 @@ impl Feeder {
                 }
             }
         }
-        let (.., key, piece) = best?;
+        let ((_, _, again, ..), _, key, piece) = best?;
         self.turns += 1;
         self.last.insert(key, self.turns);
-        self.turn = Some(Turn { key, piece, began: now, bytes: 0 });
+        self.turn = Some(Turn { key, piece, again, began: now, bytes: 0 });
         self.turn
     }
 

@@ -8,12 +8,12 @@ use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::View;
 use super::feeder::{Standing, Wished};
-use super::first_copies;
 use super::peer::{MAX_FINISH, Peer, REQUEST_QUEUE};
-use super::peers::PeerKey;
+use super::peers::{PeerKey, Peers};
 use super::super_seed::Swarm;
 use super::time::Time;
 use super::{Content, Phase, Torrent};
+use super::{first_copies, restraint};
 use crate::wire::frame::MAX_BLOCK_LENGTH;
 use crate::wire::ut_metadata::{METADATA_PART_LENGTH, MetadataMessage};
 use crate::wire::{BlockRequest, Message};
@@ -239,7 +239,7 @@ impl Torrent {
         let (leeching, trading, others_give) = (self.is_leeching(), self.is_trading(), self.others_give);
         let (random, passes_on) = (self.config.ablation.random_picker, !self.config.ablation.no_choker);
         let Self { peers, feeder, actions, phase: Phase::Content(content), .. } = self else { return };
-        let (mut begun, mut spent) = (Vec::new(), Vec::new());
+        let (mut begun, mut spent, mut held_back) = (Vec::new(), Vec::new(), false);
         while !feeder.is_ahead(now, rate) {
             let wishes = |key| {
                 let content = &*content;
@@ -256,9 +256,7 @@ impl Torrent {
                     let is_sent = content.suggestions.is_sent(piece);
                     let sent = u32::from(!at_hand && is_sent);
                     let holders = if random { 0 } else { content.picker.availability(piece).max(sent) };
-                    let is_only_here = || !is_sent && content.picker.availability(piece) == 0;
-                    let is_first = || at_hand && content.first_copies.is_first(piece, key);
-                    let again = content.is_origin && passes_on && !random && !is_only_here() && !is_first();
+                    let again = passes_on && !random && content.is_again(key, piece, at_hand);
                     Wished { piece, rarity: 2 * holders + u32::from(!at_hand), again }
                 })
             };
@@ -267,6 +265,12 @@ impl Torrent {
             let Some(turn) = feeder.turn(now).or_else(|| feeder.begin_turn(now, standing, wishes)) else {
                 break;
             };
+            if turn.again && content.awaits_new(now, peers) {
+                content.restraint.hold_back(now);
+                held_back = true;
+                feeder.end_turn();
+                break;
+            }
             let Some(peer) = peers.get_mut(turn.key) else { break };
             let of_piece = |request: &BlockRequest| request.index == turn.piece.get();
             let next = peer.upload.queue.iter().position(of_piece).filter(|_| peer.upload.credit(now) > 0);
@@ -283,6 +287,9 @@ impl Torrent {
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
             }
+            if content.is_origin {
+                content.restraint.leaves(now, !turn.again);
+            }
             if trading && peer.is_spent(content.info.layout(), others_give) {
                 spent.push(turn.key);
             }
@@ -291,12 +298,38 @@ impl Torrent {
             feeder.line_up(now, turn.key, !peer.upload.queue.is_empty());
         }
         self.next_feed = self.feeder.due(now);
+        if held_back {
+            self.next_feed = Some(now + super::choker::GRACE);
+            self.pass_slots_on(now);
+        }
         // Before it is through with this piece it knows the next.
         for key in begun {
             self.suggest(now, key);
         }
         for key in spent {
             self.close_account(now, key);
+        }
+    }
+
+    /// At the first seed, while there is something that has never left it as a whole: who asks for nothing of that makes room for others. One of these
+    /// may have lost its slot with half a piece.
+    fn pass_slots_on(&mut self, now: Time) {
+        let Phase::Content(content) = &self.phase else { return };
+        let asks_in_vain = |&(key, peer): &(PeerKey, &Peer)| {
+            let upload = &peer.upload;
+            let pieces = upload.wishes().filter_map(|(index, at_hand)| {
+                content.info.layout().piece(index).map(|piece| (piece, at_hand))
+            });
+            let mut pieces = pieces.peekable();
+            !upload.choked
+                && upload.changed.is_none_or(|since| now - since >= restraint::TENURE)
+                && pieces.peek().is_some()
+                && pieces.all(|(piece, at_hand)| content.is_again(key, piece, at_hand))
+        };
+        let holders: Vec<_> = self.peers.iter().filter(asks_in_vain).map(|(key, _)| key).collect();
+        for key in holders {
+            self.set_choked(now, key, true);
+            self.slots_changed = true;
         }
     }
 
@@ -477,6 +510,28 @@ impl Content {
     /// Whether peers may know that we lack nothing.
     pub(super) fn says_complete(&self) -> bool {
         self.picker.is_complete() && self.super_seed.is_none()
+    }
+
+    /// Whether we are the first seed, and this piece, which the peer asked for, is elsewhere too or on its way to somebody else.
+    fn is_again(&self, key: PeerKey, piece: PieceIndex, at_hand: bool) -> bool {
+        let is_only_here = || !self.suggestions.is_sent(piece) && self.picker.availability(piece) == 0;
+        let is_first = || at_hand && self.first_copies.is_first(piece, key);
+        self.is_origin && !is_only_here() && !is_first()
+    }
+
+    /// Whether what is elsewhere too has to wait for what is not, or for the rest of it: see [`restraint`].
+    fn awaits_new(&self, now: Time, peers: &Peers) -> bool {
+        if !self.restraint.may_hold_back(now) {
+            return false;
+        }
+        let layout = self.info.layout();
+        let is_in_part = |(key, peer): (PeerKey, &Peer)| {
+            peer.upload.at_hand.is_some_and(|(piece, sent)| {
+                sent < layout.block_count(piece) && self.first_copies.is_first(piece, key)
+            })
+        };
+        let is_only_here = |piece| !self.suggestions.is_sent(piece) && self.picker.availability(piece) == 0;
+        layout.pieces().any(is_only_here) || peers.iter().any(is_in_part)
     }
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what

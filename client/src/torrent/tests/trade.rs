@@ -127,6 +127,48 @@ fn slots_are_filled_on_the_event() {
 }
 
 #[test]
+fn a_first_seed_holds_back_what_it_sent_while_something_is_new_and_says_what_is_but_not_for_long() {
+    let mut scene = Scene::seeder(4, 2);
+    let join = |scene: &mut Scene, n| {
+        let peer = scene.connect(n, MODERN);
+        scene.says(peer, [Message::HaveNone, Message::Interested]);
+        assert!(scene.heard(peer).contains(&Message::Unchoke));
+        peer
+    };
+    let ask = |scene: &mut Scene, peer, piece| {
+        scene.says(peer, (0..2).map(|number| Message::Request(block(piece, number))));
+    };
+    let leaves = |scene: &mut Scene, peer, piece| {
+        for number in 0..2 {
+            scene.torrent.handle_block_sent(scene.now, peer, block(piece, number));
+            scene.drain();
+        }
+    };
+    let early = join(&mut scene, 1);
+    ask(&mut scene, early, 0);
+    leaves(&mut scene, early, 0);
+    scene.pass(seconds(60));
+    let [one, other, third] = [2, 3, 4].map(|n| join(&mut scene, n));
+    ask(&mut scene, one, 1);
+    ask(&mut scene, other, 1);
+    leaves(&mut scene, one, 1);
+    assert_eq!(scene.blocks_to(other), [], "nobody has asked for the others yet");
+    scene.pass(seconds(1));
+    assert_eq!(scene.blocks_to(other).len(), 2, "nobody does");
+
+    // Who has had time to hear what is new, and does not ask for it, makes room, and is told again.
+    leaves(&mut scene, other, 1);
+    scene.heard(third);
+    ask(&mut scene, one, 2);
+    ask(&mut scene, third, 2);
+    leaves(&mut scene, one, 2);
+    assert_eq!(scene.blocks_to(third), []);
+    let heard = scene.heard(third);
+    assert_eq!((heard.first(), heard.last()), (Some(&Message::Choke), Some(&Message::Unchoke)));
+    assert!(heard.contains(&Message::Suggest(3)), "{heard:?}");
+}
+
+#[test]
 fn blocks_leave_within_the_credit_and_a_cancel_takes_back_the_rest() {
     let mut scene = Scene::seeder(4, 16);
     let peer = scene.connect(1, MODERN);
