@@ -1,7 +1,7 @@
 //! Several nodes that share their swarms by way of a real Redis server.
 
 use std::io::Read as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicU16;
@@ -140,7 +140,7 @@ fn who_left_while_redis_was_away_stays_away() {
     let _: String = redis.xadd("sprat:announces", "*", &fields).unwrap();
     wait_until("the node hears of the other", || node.scrape(HASH) != (0, 0, 0));
     let reply = node.announce("", &leech(4)).unwrap();
-    assert_eq!(reply.peers.iter().map(|peer| peer.port()).collect::<Vec<_>>(), [9]);
+    assert_eq!(reply.peers.iter().map(SocketAddr::port).collect::<Vec<_>>(), [9]);
 }
 
 #[test]
