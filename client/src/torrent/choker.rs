@@ -5,7 +5,8 @@
 //! better partners: the *optimistic unchoke*. Once we have everything there is nothing to get back, and the slots go round in turns
 //! of equal length, so that a fast peer gains nothing by being fast (Legout et al. 2006, the seed state).
 //!
-//! Two clocks: every [`ROUND`] all slots are judged anew, and only then does anybody lose one. Between rounds slots are given: one that
+//! Two clocks: every [`ROUND`] all slots are judged anew, and only then does anybody lose one (but who is spent, and at a first
+//! seed who asks for nothing new: [`restraint`](super::restraint)). Between rounds slots are given: one that
 //! falls free, or whose holder has no use for it at the moment, goes to somebody else at once, for an uplink that waits for the next round
 //! is lost to the whole swarm. Those that owe us least come first.
 //!
@@ -23,8 +24,8 @@ use super::Time;
 use super::peers::PeerKey;
 use super::slots::{Round, Slots};
 
-/// How often the slots are judged. BEP 3 says ten seconds, and that often enough is what keeps the line full: by the end of a longer round
-/// slots have been given to so many (nobody loses one before it is over) that pieces arrive late, and all of them at once.
+/// How often the slots are judged. BEP 3 says ten seconds; but nobody loses a slot before the round is over, and by the end of so long a one
+/// slots have been given to so many that pieces arrive late, and all of them at once.
 pub(super) const ROUND: Duration = Duration::from_secs(5);
 
 /// Rounds that one optimistic unchoke lasts: 30 s, long enough for it to give something back (BEP 3).

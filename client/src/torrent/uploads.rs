@@ -514,9 +514,13 @@ impl Content {
 
     /// Whether we are the first seed, and this piece, which the peer asked for, is elsewhere too or on its way to somebody else.
     fn is_again(&self, key: PeerKey, piece: PieceIndex, at_hand: bool) -> bool {
-        let is_only_here = || !self.suggestions.is_sent(piece) && self.picker.availability(piece) == 0;
         let is_first = || at_hand && self.first_copies.is_first(piece, key);
-        self.is_origin && !is_only_here() && !is_first()
+        self.is_origin && !self.is_only_here(piece) && !is_first()
+    }
+
+    /// Whether nobody else has this piece, and nothing of it has left us.
+    fn is_only_here(&self, piece: PieceIndex) -> bool {
+        !self.suggestions.is_sent(piece) && self.picker.availability(piece) == 0
     }
 
     /// Whether what is elsewhere too has to wait for what is not, or for the rest of it: see [`restraint`].
@@ -530,8 +534,7 @@ impl Content {
                 sent < layout.block_count(piece) && self.first_copies.is_first(piece, key)
             })
         };
-        let is_only_here = |piece| !self.suggestions.is_sent(piece) && self.picker.availability(piece) == 0;
-        layout.pieces().any(is_only_here) || peers.iter().any(is_in_part)
+        layout.pieces().any(|piece| self.is_only_here(piece)) || peers.iter().any(is_in_part)
     }
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what

@@ -7,7 +7,7 @@ use torrent_format::InfoHash;
 
 use crate::swarm::Heard;
 
-/// Most departures that are kept: some 80 MiB. What is beyond may come back to life until its peer would have expired.
+/// Most departures that are kept: 240 MiB at most. What is beyond may come back to life until its peer would have expired.
 const MAX: usize = 1 << 20;
 
 /// The departures of a time of healing.
