@@ -1,9 +1,14 @@
+use std::ops::ControlFlow;
+
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use torrent_format::metainfo::Version;
 use torrent_format::{InfoHash, PeerId};
 
 use super::*;
+use crate::engine::sample;
+use crate::engine::storage::{Access, Allocate, Check, OpenStorage};
 use crate::engine::stream::Stream;
 use crate::torrent::{Ablation, Config, Connected, Direction, Start, Stay, Time, Torrent};
 use crate::wire::Capabilities;
@@ -18,6 +23,11 @@ struct Rig {
 }
 
 async fn rig(memory: usize) -> Rig {
+    rig_with(memory, Arc::default()).await.0
+}
+
+/// The same with something to send, and our end of the socket, to look at: the socket stays open as long as that is held.
+async fn rig_with(memory: usize, storage: Arc<OnceLock<Storage>>) -> (Rig, socket2::Socket) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(addr));
@@ -34,17 +44,18 @@ async fn rig(memory: usize) -> Rig {
     let pool = BufferPool::new(memory);
     let link = Link {
         events: sender,
-        storage: Arc::default(),
+        storage,
         pool: pool.clone(),
         upload_memory: Arc::new(Semaphore::new(memory)),
         upload: Limiter::new(None),
         download: Limiter::new(None),
     };
     let name = InfoHash([0; 20]);
+    let ours = socket2::SockRef::from(&stream).try_clone().unwrap();
     let stream = Stream::from(stream);
     let shaken = Shaken { stream, peer, name, upgradable: false, received: BytesMut::with_capacity(64) };
     let connection = Connection::start(key(peer), shaken, link);
-    Rig { connection, theirs, events, pool }
+    (Rig { connection, theirs, events, pool }, ours)
 }
 
 /// Only a torrent gives out keys.
@@ -254,4 +265,45 @@ async fn blocks_that_come_in_a_stream_come_as_they_were_sent_whatever_is_between
         assert!(matches!(rig.events.recv().await, Some((_, PeerEvent::Closed))));
         assert_eq!(rig.pool.available(), 4 << 20);
     }
+}
+
+/// What the cork holds back counts as unsent, and over loopback, where a packet may have 64 KiB, it may be all that the kernel takes on.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_is_held_back_to_fill_a_packet_while_room_is_waited_for() {
+    const PIECE: usize = 256 * 1024;
+    const BLOCK: usize = 16 * 1024;
+    // Far more than the kernel's buffers hold for a peer that does not read.
+    const LENGTH: usize = 32 << 20;
+    let (dir, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bytes = vec![7; LENGTH];
+    std::fs::create_dir(dir.path().join("t")).unwrap();
+    std::fs::write(dir.path().join("t/a"), &bytes).unwrap();
+    let options = OpenStorage {
+        info: sample::info(Version::V1, PIECE, &[("a", bytes)]),
+        dir: dir.path().to_owned(),
+        state_dir: state.path().to_owned(),
+        access: Access::Seed,
+        check: Check::Needed,
+        selected: Vec::new(),
+        allocate: Allocate::Sparse,
+        pool: BufferPool::new(4 << 20),
+    };
+    let (news, _storage_events) = mpsc::unbounded_channel();
+    let (storage, _) = Storage::open(options, news, |_| ControlFlow::Continue(())).unwrap();
+    let (Rig { connection, theirs, mut events, .. }, ours) =
+        rig_with(4 << 20, Arc::new(OnceLock::from(storage))).await;
+    for at in (0..LENGTH).step_by(BLOCK) {
+        let (index, begin) = ((at / PIECE) as u32, (at % PIECE) as u32);
+        connection.send_block(BlockRequest { index, begin, length: BLOCK as u32 }).unwrap();
+    }
+    connection.flush();
+    let mut sent = 0;
+    while let Ok(event) = tokio::time::timeout(Duration::from_millis(500), events.recv()).await {
+        assert!(matches!(event, Some((_, PeerEvent::BlockSent(_)))));
+        sent += 1;
+    }
+    assert!(sent > 1 && sent < LENGTH / BLOCK, "it waits: {sent}");
+    assert!(!rustix::net::sockopt::tcp_cork(&ours).unwrap());
+    drop(theirs);
 }

@@ -179,13 +179,17 @@ impl<'a> Writer<'a> {
         source: &Direct,
     ) -> Result<usize, End> {
         let deadline = deadline(blocks.iter().map(|block| u64::from(block.length)).sum());
-        let _cork = if blocks.len() > 1 { Cork::new(tcp) } else { None };
+        let mut cork = None;
         let mut at = 0;
         for (before, &block) in blocks.iter().enumerate() {
+            if cork.is_none() && before + 1 < blocks.len() {
+                cork = Cork::new(tcp);
+            }
             let header = block_header(block);
             let mut rest = &header[..];
             while !rest.is_empty() {
-                let some = self.when_writable(deadline, |_| source.send_header(tcp, rest)).await?;
+                let send = |_: &mut Outlet<'_>| uncorked(&mut cork, source.send_header(tcp, rest));
+                let some = self.when_writable(deadline, send).await?;
                 rest = &rest[some..];
             }
             let (start, end) = (at, at + block.length);
@@ -196,7 +200,7 @@ impl<'a> Writer<'a> {
                         unreadable = true;
                         Ok(1)
                     }
-                    Err(SendError::Socket(error)) => Err(error),
+                    Err(SendError::Socket(error)) => uncorked(&mut cork, Err(error)),
                     Ok(some) => Ok(some),
                 };
                 let some = self.when_writable(deadline, send).await?;
@@ -303,6 +307,15 @@ impl<'a> Writer<'a> {
     async fn tell(&self, event: PeerEvent) -> Result<(), End> {
         self.link.events.send((self.key, event)).await.map_err(|_| End::Ended)
     }
+}
+
+/// The cork is drawn before room is waited for. What it holds back, being less than a packet, counts as unsent; if that is as much as the
+/// kernel takes on, there is no room before it has left, and it does not leave before more comes.
+fn uncorked(cork: &mut Option<Cork<'_>>, sent: io::Result<usize>) -> io::Result<usize> {
+    if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+        *cork = None;
+    }
+    sent
 }
 
 /// Waits for memory for that many bytes of payload.
