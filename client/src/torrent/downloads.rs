@@ -188,7 +188,14 @@ impl Torrent {
                 Ok(Verdict::Discard)
             };
         };
+        let layout = content.info.layout();
+        let was_spent = peer.is_spent(layout, self.others_give);
         peer.download.meter.add(now, bytes);
+        if was_spent && !peer.is_spent(layout, self.others_give) {
+            // Nothing else may happen for long: between two that trade with nobody else each waits for the other.
+            self.slots_changed = true;
+            self.next_feed = Some(now);
+        }
         peer.download.last_block = now;
         peer.download.snubs = false;
         peer.download.rejects = 0;

@@ -240,8 +240,26 @@ fn who_takes_has_one_piece_for_nothing_and_then_as_it_gives() {
     scene.says(taker, [Message::Unchoke]);
     let request = scene.requests_to(taker)[0];
     assert_eq!(scene.sends_block(taker, request), Verdict::Keep);
-    scene.pass(seconds(10));
     assert!(scene.heard(taker).contains(&Message::Unchoke), "it gave something");
+}
+
+#[test]
+fn who_waits_unchoked_until_it_gives_has_what_it_asked_for_when_it_does() {
+    let mut scene = Scene::new(8, 16, |piece| piece < 4, |_| {});
+    let taker = scene.connect(2, MODERN);
+    scene.says(taker, [Message::HaveNone, Message::Have(0), Message::Interested]);
+    take_piece(&mut scene, taker, 1);
+    take_piece(&mut scene, taker, 2);
+    // Not to blame so far.
+    scene.says(taker, [Message::Have(5), Message::Unchoke]);
+    let requests = scene.requests_to(taker);
+    scene.take();
+    scene.says(taker, (0..16).map(|number| Message::Request(block(3, number))));
+    for (given, &request) in (1..=9).zip(&requests) {
+        assert_eq!(scene.sends_block(taker, request), Verdict::Keep);
+        scene.pass(Duration::ZERO);
+        assert_eq!(scene.blocks_to(taker).is_empty(), given < 9, "{given}");
+    }
 }
 
 #[test]
