@@ -11,7 +11,7 @@
 //! is lost to the whole swarm. Those that owe us least come first.
 //!
 //! What is left over is not for those who only take: a peer that has had a free first piece, and twice what it gave, is *spent*. While we trade
-//! it has no slot until it gives something, and be it that our uplink idles; else many neighbours' left-overs add up to a whole torrent.
+//! it has no slot until it gives something (then at once), and be it that our uplink idles; else many neighbours' left-overs add up to a whole torrent.
 //!
 //! Being unchoked is leave to ask; who of those that asked is served first is the [`feeder`](super::feeder)'s business.
 //!

@@ -193,8 +193,10 @@ impl Torrent {
         peer.download.meter.add(now, bytes);
         if was_spent && !peer.is_spent(layout, self.others_give) {
             // Nothing else may happen for long: between two that trade with nobody else each waits for the other.
-            self.slots_changed = true;
-            self.next_feed = Some(now);
+            self.slots_changed |= peer.upload.choked && peer.upload.interested;
+            if !peer.upload.queue.is_empty() {
+                self.next_feed = Some(now);
+            }
         }
         peer.download.last_block = now;
         peer.download.snubs = false;
