@@ -58,7 +58,7 @@ fn two_downloads(sandbox: &Sandbox, name: &str, total: u64) {
     ));
     // What one uploaded, the other has: there is nobody else who wants it. How they share that is the seeder's choice: the first of them to pass
     // something on may be given all of it for as long as it does.
-    assert!(of_total(uploads.iter().sum()) >= 0.5, "they have a quarter of it from each other");
+    assert!(of_total(uploads.iter().sum()) >= 0.5, "together they gave each other half a copy");
     assert!(of_total(sent) <= 1.4, "the seeder sent at most 1.4 copies");
 }
 

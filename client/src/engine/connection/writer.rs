@@ -179,10 +179,11 @@ impl<'a> Writer<'a> {
         source: &Direct,
     ) -> Result<usize, End> {
         let deadline = deadline(blocks.iter().map(|block| u64::from(block.length)).sum());
-        let mut cork = None;
+        let mut cork = if blocks.len() > 1 { Cork::new(tcp) } else { None };
+        let corks = cork.is_some();
         let mut at = 0;
         for (before, &block) in blocks.iter().enumerate() {
-            if cork.is_none() && before + 1 < blocks.len() {
+            if corks && cork.is_none() && before + 1 < blocks.len() {
                 cork = Cork::new(tcp);
             }
             let header = block_header(block);
