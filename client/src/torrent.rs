@@ -616,8 +616,13 @@ impl Torrent {
             return;
         }
         for addr in peers {
-            if !self.blame.is_banned(addr, None) {
-                self.candidates.add(now, source, swarm, addr);
+            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+            if self.blame.is_banned(addr, None) {
+                continue;
+            }
+            self.candidates.add(now, source, swarm, addr);
+            if let Some((_, peer)) = self.peers.iter().find(|(_, peer)| peer.dial_addr == Some(addr)) {
+                self.candidates.is_here(addr, peer.capabilities.v2);
             }
         }
         self.dial(now);

@@ -429,6 +429,17 @@ impl Candidates {
         }
     }
 
+    /// A peer that dialled us listens here: while it is connected no dial would bring anything, unless one by the v2 name, which can do
+    /// more, in place of one by the v1 name. It is no merit of who told of it.
+    pub(super) fn is_here(&mut self, addr: SocketAddr, speaks_v2: bool) {
+        if let Some(candidate) = self.known.get_mut(&addr)
+            && candidate.state == State::Idle
+            && (speaks_v2 || candidate.swarm != Membership::In(Swarm::V2))
+        {
+            candidate.state = State::Connected;
+        }
+    }
+
     /// A connection that was of use is gone; `wait` before it is dialled again.
     pub(super) fn disconnected(&mut self, now: Time, addr: SocketAddr, wait: Duration) {
         if let Some(candidate) = self.known.get_mut(&addr) {

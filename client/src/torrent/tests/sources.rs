@@ -109,6 +109,22 @@ fn what_a_peer_tells_is_dialled_but_only_so_many_of_one_address_and_nothing_of_o
 }
 
 #[test]
+fn who_dialled_us_is_not_dialled_at_the_word_of_others_before_it_has_gone() {
+    let mut scene = scene(|_| {});
+    let (here, friend) = (exchanger(&mut scene, 1), exchanger(&mut scene, 2));
+    scene.take();
+    tells(&mut scene, friend, &[addr(1), addr(3)]);
+    scene.torrent.add_peers_of(scene.now, PeerSource::Given, scene.info.info_hash(), [addr(1)]);
+    scene.drain();
+    scene.pass(seconds(60));
+    assert_eq!(dialled(&mut scene), [addr(3)]);
+    scene.torrent.handle_disconnected(scene.now, here);
+    scene.drain();
+    scene.pass(seconds(3));
+    assert_eq!(dialled(&mut scene), [addr(1)]);
+}
+
+#[test]
 fn e15_floods_and_nonsense_end_the_connection_in_the_end() {
     let mut scene = scene(|_| {});
     let (flooder, babbler) = (exchanger(&mut scene, 1), exchanger(&mut scene, 2));

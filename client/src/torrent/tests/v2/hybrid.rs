@@ -93,6 +93,27 @@ fn a_hybrid_is_announced_in_both_swarms_and_peers_are_called_by_the_name_they_kn
 }
 
 #[test]
+fn who_dialled_us_by_the_v1_name_is_dialled_where_it_is_known_by_the_v2_name_but_not_the_other_way() {
+    use crate::wire::extension::ExtensionHandshake;
+    let made = hybrid(1, 4);
+    let (v1, v2) = (made.info.hashes().v1().unwrap(), made.info.hashes().v2().unwrap().truncated());
+    for (capabilities, name, dials) in [
+        (MODERN, v1, vec![]),
+        (MODERN, v2, vec![(addr(1), v2)]),
+        (Capabilities { v2: true, ..MODERN }, v1, vec![]),
+        (Capabilities { v2: true, ..MODERN }, v2, vec![]),
+    ] {
+        let mut scene = made.leecher();
+        let peer = scene.connect(1, capabilities);
+        let handshake = ExtensionHandshake { port: Some(6881), ..ExtensionHandshake::default() };
+        scene.says(peer, [Message::Extended { id: 0, payload: handshake.encode() }]);
+        scene.torrent.add_peers_of(scene.now, PeerSource::Dht { local: false }, name, [addr(1)]);
+        scene.drain();
+        assert_eq!(scene.connects(), dials, "{capabilities:?}, {name}");
+    }
+}
+
+#[test]
 fn a_magnet_learns_its_other_name_from_the_info_and_joins_that_swarm_too() {
     use torrent_format::announce::AnnounceEvent::Started;
     let made = hybrid(1, 4);
