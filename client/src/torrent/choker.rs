@@ -8,7 +8,8 @@
 //! Two clocks: every [`ROUND`] all slots are judged anew, and only then does anybody lose one (but who is spent, and at a first
 //! seed who asks for nothing new: [`restraint`](super::restraint)). Between rounds slots are given: one that
 //! falls free, or whose holder has no use for it at the moment, goes to somebody else at once, for an uplink that waits for the next round
-//! is lost to the whole swarm. Those that owe us least come first.
+//! is lost to the whole swarm. Those that owe us least come first, and of these who lacks more than a few of our pieces: mostly a slot is free because
+//! its holders have no use for it, and who has nearly all that we have would have none either.
 //!
 //! What is left over is not for those who only take: a peer that has had a free first piece, and twice what it gave, is *spent*. While we trade
 //! it has no slot until it gives something (then at once), and be it that our uplink idles; else many neighbours' left-overs add up to a whole torrent.
@@ -42,7 +43,10 @@ pub(super) const GRACE: Duration = Duration::from_millis(250);
 const INCUMBENT_TENTHS: u64 = 11;
 
 /// Pieces that a peer may owe us before it waits behind others.
-const MUCH: u32 = 2;
+pub(super) const MUCH: u32 = 2;
+
+/// Who lacks fewer of our pieces has likely asked others for them already, and waits for a slot behind those who lack more.
+const FEW: u32 = 6;
 
 /// Peers that are unchoked at a time, at most, those included that have no use for it at the moment.
 const MAX_UNCHOKED: usize = 128;
@@ -70,6 +74,8 @@ pub(super) struct View {
     pub(super) snubs: bool,
     /// It holds a slot, and has asked for nothing that it did not get, for [`GRACE`].
     pub(super) idle: bool,
+    /// How many of our pieces it lacks, at least.
+    pub(super) lacks: u32,
 }
 
 #[derive(Debug)]
@@ -190,7 +196,9 @@ impl Choker {
         waiting.sort_by_key(|v| {
             let gave = if seeding { 0 } else { v.gave };
             let owes = if seeding { v.debt } else { 0 };
-            (owes, !v.is_new, !seeding && v.snubs, v.debt, std::cmp::Reverse(gave), since(v))
+            let lacks_few = !seeding && v.lacks < FEW;
+            let best = std::cmp::Reverse(gave);
+            (owes, !v.is_new, !seeding && v.snubs, v.debt, lacks_few, best, since(v))
         });
         waiting.iter().map(|v| v.key).collect()
     }
@@ -232,6 +240,7 @@ mod tests {
             gave,
             snubs: false,
             idle: false,
+            lacks: 0,
         }
     }
 
@@ -336,6 +345,15 @@ mod tests {
         views.extend([View { debt: MUCH + 1, ..peer(8, 0) }, peer(9, 0)]);
         views.extend((10..13).map(|n| peer(n, 0)));
         assert_eq!(choker.fill(at(2), &views, false), keys((0..4).chain(9..13)));
+    }
+
+    #[test]
+    fn who_lacks_but_few_of_our_pieces_waits_behind_those_who_owe_us_as_little() {
+        let lacks = |number, lacks, debt, gave| View { lacks, debt, ..peer(number, gave) };
+        let views = [lacks(0, FEW, 1, 9), lacks(1, FEW, 0, 1), lacks(2, FEW - 1, 0, 9), lacks(3, 90, 0, 2)];
+        let order: Vec<_> =
+            Choker::new(None, 1).waiting(at(1), &views, &BTreeSet::new(), false).into_iter().collect();
+        assert_eq!(order, [3, 1, 2, 0].map(PeerKey::for_test));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use torrent_format::Block;
+use torrent_format::{Block, PieceIndex};
 
 use super::action::{Action, InfoFault, Misbehaviour, Verdict};
+use super::feeder::PREEMPT;
 use super::metadata::Progress;
-use super::peer::{Outstanding, Peer};
+use super::peer::{Download, Outstanding, Peer};
 use super::peers::PeerKey;
-use super::picker::{Asker, Receipt};
+use super::picker::{Asker, Picker, Receipt};
+use super::pipeline::Pipeline;
 use super::time::Time;
 use super::{Life, Phase, Torrent};
 use crate::wire::ut_metadata::MetadataMessage;
@@ -25,8 +27,37 @@ const MAX_UNWANTED: u32 = 3;
 const MAX_REJECTS: u32 = 16;
 const REJECT_PAUSE: Duration = Duration::from_secs(10);
 
+/// So soon a peer is looked through again for what is far rarer than what it is asked for, but at once if it gets something. On a home line that is
+/// with every block, on a fast one it is little work.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
 /// In the endgame another peer is asked for a block only if it will likely be this much sooner, so that the relief is worth a duplicate.
 const RELIEF: Duration = Duration::from_secs(1);
+
+/// Adds to what a peer is asked for, though its pipeline is full, what is far rarer. It serves what is rarest first, but only of what it was asked for; and
+/// a piece that is to double in number must not wait behind others.
+fn stretch(now: Time, picker: &mut Picker, download: &Download, asker: Asker<'_>, requests: &mut Vec<Block>) {
+    loop {
+        let asked = download.outstanding.iter().map(|outstanding| outstanding.block);
+        let asked = asked.chain(requests.iter().copied()).map(|block| block.piece).collect();
+        let Some(at_most) = far_rarer(asked, picker, &download.pipeline) else { return };
+        let asker = Asker { current: None, at_most: Some(at_most), ..asker };
+        let Some(block) = picker.pick(now, asker, |_| false) else { return };
+        requests.push(block);
+    }
+}
+
+/// In how many hands a piece may be at most to be asked for beside all these blocks' pieces: so few that no more blocks are asked for that are not far
+/// commoner than the pipeline is deep. `None`: nothing is so rare, or the pipeline is not full.
+fn far_rarer(asked: Vec<PieceIndex>, picker: &Picker, pipeline: &Pipeline) -> Option<u32> {
+    if asked.len() >= pipeline.stretched() as usize {
+        return None;
+    }
+    let mut holders: Vec<_> = asked.into_iter().map(|piece| picker.availability(piece)).collect();
+    holders.sort_unstable();
+    let last = holders.get((pipeline.depth() as usize).checked_sub(1)?)?;
+    Some(last / PREEMPT).filter(|&most| most > 0)
+}
 
 impl Torrent {
     /// Says whether we want anything from this peer, if that changed.
@@ -56,11 +87,25 @@ impl Torrent {
             return;
         }
         let room = download.room(now);
-        if room == 0 && !download.outstanding.is_empty() {
+        // A stranger is not: it may be one that spoils what it sends.
+        let is_known = download.meter.total() >= u64::from(content.info.layout().piece_length());
+        let may_stretch = is_known && download.may_stretch(now) && !content.picker.is_endgame();
+        if room == 0 && !download.outstanding.is_empty() && !may_stretch {
             // Mostly there is none, for requests go out in batches.
             return;
         }
+        let Some(pieces) = peer.field() else { return };
         let avoid = if peer.capabilities.fast { download.unanswered_cancels(now) } else { BTreeSet::new() };
+        let asker = Asker {
+            key,
+            pieces,
+            only: download.choked.then_some(&download.allowed_fast),
+            suggested: &download.suggested,
+            avoid: &avoid,
+            current: download.current,
+            is_seed: peer.is_seed(),
+            at_most: None,
+        };
         // To look through all that is asked for is dear, and mostly in vain.
         let waits = |(_, other): (_, &Peer)| {
             (!other.download.outstanding.is_empty()).then(|| other.download.expected(now, 0))
@@ -68,26 +113,26 @@ impl Torrent {
         let longest = content.picker.is_endgame().then(|| peers.iter().filter_map(waits).max()).flatten();
         let mut requests = Vec::new();
         for more in 1..=room {
-            let Some(pieces) = peer.field() else { return };
-            let asker = Asker {
-                key,
-                pieces,
-                only: download.choked.then_some(&download.allowed_fast),
-                suggested: &download.suggested,
-                avoid: &avoid,
-                current: requests.last().map(|block: &Block| block.piece).or(download.current),
-                is_seed: peer.is_seed(),
-            };
+            let current = requests.last().map(|block: &Block| block.piece).or(download.current);
             let expected = download.expected(now, more) * 2 + RELIEF;
             if longest.is_some_and(|longest| longest <= expected) {
                 break;
             }
             let slower =
                 |holder| peers.get(holder).is_none_or(|other| other.download.expected(now, 0) > expected);
-            let Some(block) = content.picker.pick(now, asker, slower) else { break };
+            let Some(block) = content.picker.pick(now, Asker { current, ..asker }, slower) else { break };
             requests.push(block);
         }
+        if may_stretch {
+            stretch(now, &mut content.picker, download, asker, &mut requests);
+        }
         let Some(peer) = self.peers.get_mut(key) else { return };
+        if may_stretch {
+            peer.download.look_for_rarer = now + LOOK_PAUSE;
+        }
+        if requests.is_empty() {
+            return;
+        }
         if peer.download.outstanding.is_empty() {
             // The time-out counts from the first request of a series.
             peer.download.last_block = now;
@@ -125,6 +170,7 @@ impl Torrent {
             avoid: &avoid,
             current: None,
             is_seed: peer.is_seed(),
+            at_most: None,
         };
         let idles = |holder, block| {
             peers.get(holder).is_none_or(|other| {

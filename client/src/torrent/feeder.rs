@@ -27,8 +27,9 @@ const LEAST_TURN: u64 = 256 * 1024;
 /// A peer that has taken nothing for so long is fed beside others: 16 KiB in this time is 53 KiB/s.
 const STALL: Duration = Duration::from_millis(300);
 
-/// A piece that this many times fewer have goes before the rest of the one that is going out.
-const PREEMPT: u32 = 2;
+/// A piece that this many times fewer have goes before the rest of the one that is going out. And who wants it asks for it although enough is asked
+/// for already, or its turn would not come before all of that is served.
+pub(super) const PREEMPT: u32 = 2;
 
 /// Who has waited for so long gets what it asked for, however common.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -84,8 +85,7 @@ pub(super) struct Wished {
 /// How a peer stands with us.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Standing {
-    /// What it owes the swarm, in pieces: what it had of the first seed and did not pass on. What those owe who trade with us counts for slots, not
-    /// here.
+    /// What it owes the swarm, in pieces: what it had of the first seed and did not pass on. Of those who trade with us, whether it owes us much.
     pub(super) debt: u32,
     /// How many pieces it had of us, where each is to have as many as the others, rare or not.
     pub(super) had: u32,

@@ -159,6 +159,7 @@ impl Torrent {
         let became_seed = field.is_all();
         if content.picker.needs(piece) {
             peer.download.needed += 1;
+            peer.download.look_for_rarer = now;
             self.show_interest(now, key);
             self.fill_requests(now, key);
         }

@@ -113,6 +113,8 @@ pub(super) struct Download {
     pub(super) last_block: Time,
     pub(super) snubs: bool,
     pub(super) current: Option<PieceIndex>,
+    /// When it may be looked through for something that is far rarer than what it is asked for.
+    pub(super) look_for_rarer: Time,
     /// Blocks that nobody asked for.
     pub(super) unwanted: u32,
     /// Rejects since the last block, and a pause that they earned.
@@ -227,6 +229,7 @@ impl Peer {
                 last_block: now,
                 snubs: false,
                 current: None,
+                look_for_rarer: now,
                 unwanted: 0,
                 rejects: 0,
                 paused_until: now,
@@ -395,6 +398,11 @@ impl Download {
         let depth = self.pipeline.depth();
         let room = depth.saturating_sub(self.outstanding.len() as u32);
         if self.paused_until > now || room < (depth / 8).max(1) { 0 } else { room }
+    }
+
+    /// Whether it may be asked for more than there is room for, if it has something rare.
+    pub(super) fn may_stretch(&self, now: Time) -> bool {
+        self.look_for_rarer <= now && self.paused_until <= now && !self.choked && !self.snubs
     }
 
     /// How long this peer will need for what it owes and `more` blocks, by its rate of the last seconds.

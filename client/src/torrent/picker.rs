@@ -78,6 +78,8 @@ pub(super) struct Asker<'a> {
     pub(super) current: Option<PieceIndex>,
     /// It has the whole torrent, so what it alone has must not be fetched twice.
     pub(super) is_seed: bool,
+    /// Only what no more peers have than so many, since enough of the rest is asked for.
+    pub(super) at_most: Option<u32>,
 }
 
 /// What [`Picker::received`] says of a block.
@@ -270,8 +272,13 @@ impl Picker {
 
     /// A piece with a free block that the asker may be asked for, started if it was not.
     fn pick_piece(&mut self, now: Time, asker: Asker<'_>) -> Option<PieceIndex> {
+        if asker.at_most.is_some() && (self.sequential || self.random) {
+            return None;
+        }
         let allowed = |piece: PieceIndex| {
-            asker.pieces.has(piece) && asker.only.is_none_or(|only| only.contains(&piece))
+            asker.pieces.has(piece)
+                && asker.only.is_none_or(|only| only.contains(&piece))
+                && asker.at_most.is_none_or(|most| self.availability(piece) <= most)
         };
         let open = |piece: PieceIndex, partial: &Partial| {
             partial.free > 0
@@ -328,13 +335,16 @@ impl Picker {
                 .pieces()
                 .find(|&p| self.position[p.as_usize()] != NOWHERE && asker.pieces.has(p));
         }
+        let end = asker.at_most.map_or(self.order.len(), |most| {
+            most.checked_sub(self.seeds).map_or(0, |class| self.class_end(class as usize))
+        });
         // From a seed even the first pieces are the rarest: those that only it has, and that everybody waits for.
         if self.random || (self.have.count() < RANDOM_FIRST_PIECES && !asker.is_seed) {
-            return self.find_from_random(0, self.order.len(), asker.pieces);
+            return self.find_from_random(0, end, asker.pieces);
         }
         for class in 0..self.starts.len() {
-            let (from, to) = (self.starts[class] as usize, self.class_end(class));
-            if from == to {
+            let (from, to) = (self.starts[class] as usize, self.class_end(class).min(end));
+            if from >= to {
                 continue;
             }
             let is_here = |piece: &&PieceIndex| {
@@ -685,6 +695,7 @@ mod tests {
             avoid: &NOTHING,
             current: None,
             is_seed: true,
+            at_most: None,
         }
     }
 
@@ -737,6 +748,30 @@ mod tests {
             .map(|b| b.piece.get())
             .collect();
         assert_eq!(picked, [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn who_is_asked_for_enough_is_asked_for_what_so_few_have_only() {
+        for (at_most, expected) in [(0, vec![]), (1, vec![]), (2, vec![0, 0]), (4, vec![0, 0, 1, 1])] {
+            // As the very first pieces are at random, but only among those.
+            for have in [0, 4] {
+                let mut picker = picker(8, 2);
+                for (piece, times) in [(0, 1), (1, 3), (2, 4), (3, 4)] {
+                    gained(&mut picker, piece, times);
+                }
+                picker.seed_came();
+                for piece in 8 - have..8 {
+                    let piece = picker.layout.piece(piece).unwrap();
+                    picker.have.set(piece);
+                }
+                let pieces = some(&picker, &[0, 1, 2, 3]);
+                let few = || Asker { at_most: Some(at_most), is_seed: false, ..asker(1, &pieces) };
+                let picked = std::iter::from_fn(|| pick(&mut picker, few()));
+                let mut picked: Vec<_> = picked.map(|block| block.piece.get()).collect();
+                picked.sort_unstable();
+                assert_eq!(picked, expected, "{at_most} {have}");
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ const INITIAL_DEPTH: u32 = 4;
 /// Never fewer: one on its way while one is being sent.
 const MIN_DEPTH: u32 = 2;
 
+/// How many times as many may be outstanding, and as [`INITIAL_DEPTH`] on top, for the sake of rare pieces.
+const STRETCH: u32 = 2;
+
 /// Never more: 500 blocks are 8 MiB, which at 100 ms round trip is 80 MB/s from one peer; and it is what we keep for others.
 pub(super) const MAX_DEPTH: u32 = 500;
 
@@ -65,6 +68,11 @@ impl Pipeline {
     /// Requests that may be outstanding.
     pub(super) fn depth(&self) -> u32 {
         self.depth.min(self.peer_limit).min(MAX_DEPTH)
+    }
+
+    /// Requests that may be outstanding if some of them are for what is far rarer than the rest.
+    pub(super) fn stretched(&self) -> u32 {
+        (STRETCH * (self.depth + INITIAL_DEPTH)).min(self.peer_limit).min(MAX_DEPTH)
     }
 
     /// The peer says how many requests it keeps (`reqq`).

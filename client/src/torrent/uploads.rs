@@ -6,7 +6,7 @@ use torrent_format::{Bitfield, PieceIndex};
 
 use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
-use super::choker::View;
+use super::choker::{self, View};
 use super::feeder::{Standing, Wished};
 use super::peer::{MAX_FINISH, Peer, REQUEST_QUEUE};
 use super::peers::{PeerKey, Peers};
@@ -31,7 +31,7 @@ impl Torrent {
     pub(super) fn judge_slots(&mut self, now: Time) {
         let views = self.views(now, |_| true);
         let seeding = !self.is_leeching();
-        let sent = self.uploaded.recent(now, super::choker::ROUND.as_secs());
+        let sent = self.uploaded.recent(now, choker::ROUND.as_secs());
         self.others_give = views.iter().any(|view| view.interested && view.gave > 0);
         let chosen = self.choker.judge(now, &views, sent, seeding);
         self.apply_slots(now, &views, &chosen);
@@ -78,7 +78,8 @@ impl Torrent {
             connected: peer.connected,
             gave: peer.download.meter.recent(now, super::rate::WINDOW_SECONDS),
             snubs: peer.download.snubs,
-            idle: peer.upload.is_idle() && now - peer.upload.busy >= super::choker::GRACE,
+            lacks: content.map_or(0, |content| content.lacks(peer)),
+            idle: peer.upload.is_idle() && now - peer.upload.busy >= choker::GRACE,
         };
         self.peers.iter().filter(|(_, peer)| filter(peer)).map(view).collect()
     }
@@ -260,8 +261,9 @@ impl Torrent {
                     Wished { piece, rarity: 2 * holders + u32::from(!at_hand), again }
                 })
             };
-            let standing =
-                |key| peers.get(key).map(|peer| content.standing(key, peer, leeching)).unwrap_or_default();
+            let standing = |key| {
+                peers.get(key).map(|peer| content.standing(key, peer, leeching, trading)).unwrap_or_default()
+            };
             let Some(turn) = feeder.turn(now).or_else(|| feeder.begin_turn(now, standing, wishes)) else {
                 break;
             };
@@ -299,7 +301,7 @@ impl Torrent {
         }
         self.next_feed = self.feeder.due(now);
         if held_back {
-            self.next_feed = Some(now + super::choker::GRACE);
+            self.next_feed = Some(now + choker::GRACE);
             self.pass_slots_on(now);
         }
         // Before it is through with this piece it knows the next.
@@ -358,7 +360,7 @@ impl Torrent {
         }
         self.feed(now);
         if self.feeder.is_dry() {
-            self.next_feed = Some(now + super::choker::GRACE);
+            self.next_feed = Some(now + choker::GRACE);
         }
     }
 
@@ -537,6 +539,12 @@ impl Content {
         layout.pieces().any(|piece| self.is_only_here(piece)) || peers.iter().any(is_in_part)
     }
 
+    /// How many of our pieces this peer lacks; less, if it has some that we don't want.
+    fn lacks(&self, peer: &Peer) -> u32 {
+        let has = peer.field().map_or(0, Bitfield::count);
+        (self.picker.have().count() + peer.download.needed).saturating_sub(has)
+    }
+
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
     /// a peer got of the first seed and did not pass on.
     fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
@@ -550,11 +558,12 @@ impl Content {
     }
 
     /// What counts for the feeder of this peer.
-    fn standing(&self, key: PeerKey, peer: &Peer, leeching: bool) -> Standing {
+    fn standing(&self, key: PeerKey, peer: &Peer, leeching: bool, trading: bool) -> Standing {
         let layout = self.info.layout();
-        // While we trade debts count for slots only, and who is spent gets nothing. Whoever was given something rare gave most and owes least: it would
-        // be given the next rare piece too, while the uplinks of those who have nothing that others lack stand still.
-        let debt = if leeching { 0 } else { self.debt(key, peer, leeching) };
+        let owed = self.debt(key, peer, leeching);
+        // While we trade it counts whether somebody owes much, not how much. Whoever was given something rare gave most and owes least: it would be given
+        // the next rare piece too, while the uplinks of those who have nothing that others lack stand still.
+        let debt = if leeching { u32::from(trading && owed >= choker::MUCH) } else { owed };
         // Riders want what is rare, for they lack nearly all; and it is wasted on those who pass nothing on. Who gave us something while we traded
         // is not to wait behind them.
         let had = match (leeching, self.is_origin) {

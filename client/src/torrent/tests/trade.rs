@@ -64,6 +64,62 @@ fn interest_is_shown_and_withdrawn_exactly_when_it_changes() {
 }
 
 #[test]
+fn what_is_far_rarer_than_what_a_peer_is_asked_for_is_asked_for_at_once() {
+    let line = |scene: &mut Scene, n, queue: Option<u32>| {
+        let peer = scene.connect(n, MODERN);
+        let handshake = ExtensionHandshake { request_queue: queue, ..ExtensionHandshake::default() };
+        scene.says(peer, [Message::Extended { id: 0, payload: handshake.encode() }]);
+        scene.says(peer, [Message::Have(4), Message::Unchoke]);
+        // It is known by a piece that it gave.
+        let (mut all, mut asked) = (Vec::new(), scene.requests_to(peer));
+        while let Some(request) = asked.pop() {
+            scene.sends_block(peer, request);
+            all.push(request);
+            asked.extend(scene.requests_to(peer));
+        }
+        assert_eq!(all.len(), 16);
+        scene.pass(seconds(5));
+        scene.says(peer, [Message::Choke, Message::Unchoke]);
+        scene.says(peer, [Message::Have(0)]);
+        peer
+    };
+    let scene = |change: fn(&mut Config)| {
+        let mut scene = Scene::new(8, 16, |_| false, change);
+        for n in 2..=4 {
+            let other = scene.connect(n, MODERN);
+            scene.says(other, [Message::Have(0), Message::Have(7)]);
+        }
+        scene
+    };
+    let first = |piece| (0..4).map(|number| block(piece, number)).collect::<Vec<_>>();
+    let mut usual = scene(|_| {});
+    let peer = line(&mut usual, 1, None);
+    assert_eq!(usual.requests_to(peer), first(0), "four peers have it");
+    usual.says(peer, [Message::Have(7)]);
+    assert_eq!(usual.requests_to(peer), [], "as many have this");
+    usual.says(peer, [Message::Have(5)]);
+    assert_eq!(usual.requests_to(peer), first(5), "nobody else has this");
+    usual.says(peer, [Message::Have(6)]);
+    assert_eq!(usual.requests_to(peer), [], "of those that are as rare no more at a time than of any");
+    usual.pass(Duration::from_millis(20));
+    usual.sends_block(peer, block(5, 0));
+    assert_eq!(usual.requests_to(peer), [block(5, 4), block(5, 5)], "one for it, one since it is fast");
+    let stranger = usual.connect(9, MODERN);
+    usual.says(stranger, [Message::Have(0), Message::Unchoke]);
+    assert_eq!(usual.requests_to(stranger).len(), 4);
+    usual.says(stranger, [Message::Have(3)]);
+    assert_eq!(usual.requests_to(stranger), [], "it has yet to give a piece");
+    for (queue, change) in [(Some(4), (|_| {}) as fn(&mut Config)), (None, |config| config.sequential = true)]
+    {
+        let mut scene = scene(change);
+        let peer = line(&mut scene, 1, queue);
+        assert_eq!(scene.requests_to(peer), first(0));
+        scene.says(peer, [Message::Have(5)]);
+        assert_eq!(scene.requests_to(peer), [], "it keeps no more; or we want what comes first");
+    }
+}
+
+#[test]
 fn a_leaving_peer_s_requests_go_to_another_at_once() {
     let mut scene = Scene::leecher(1, 2);
     let first = scene.generous_seed(1);
@@ -287,26 +343,33 @@ fn who_never_had_anything_for_us_is_not_to_blame() {
 }
 
 #[test]
-fn while_we_trade_what_is_rare_goes_first_even_to_who_owes_us() {
-    let mut scene = Scene::new(8, 16, |piece| piece < 4, |_| {});
-    scene.generous_seed(1);
-    let [debtor, other, third] = [2, 3, 4].map(|n| scene.connect(n, MODERN));
-    for peer in [debtor, third] {
-        scene.says(peer, [Message::Have(0), Message::Have(2), Message::Interested]);
+fn while_we_trade_what_is_rare_goes_first_even_to_who_owes_us_but_not_if_it_owes_much() {
+    for (debt, first) in [(1, true), (choker::MUCH, false)] {
+        let mut scene = Scene::new(8, 16, |piece| piece < 5, |_| {});
+        scene.generous_seed(1);
+        let [debtor, other, third] = [2, 3, 4].map(|n| scene.connect(n, MODERN));
+        for peer in [debtor, third] {
+            scene.says(peer, [Message::Have(0), Message::Have(2), Message::Interested]);
+        }
+        scene.says(other, [Message::Have(0), Message::Interested]);
+        scene.pass(choker::ROUND);
+        for piece in [1, 4].into_iter().take(debt as usize) {
+            take_piece(&mut scene, debtor, piece);
+        }
+        // The uplink is no longer fast: little is handed out ahead.
+        scene.pass(seconds(4));
+        scene.says(other, (0..16).map(|number| Message::Request(block(2, number))));
+        let under_way = scene.blocks_to(other);
+        scene.says(debtor, (0..16).map(|number| Message::Request(block(3, number))));
+        scene.take();
+        for sent in under_way {
+            scene.torrent.handle_block_sent(scene.now, other, sent);
+            scene.drain();
+        }
+        let rare = scene.blocks_to(debtor);
+        assert_eq!((rare.is_empty(), scene.blocks_to(other).is_empty()), (!first, first), "{debt}");
+        assert!(rare.iter().all(|sent| sent.index == 3));
     }
-    scene.says(other, [Message::Have(0), Message::Interested]);
-    scene.pass(choker::ROUND);
-    take_piece(&mut scene, debtor, 1);
-    scene.says(other, (0..16).map(|number| Message::Request(block(2, number))));
-    let under_way = scene.blocks_to(other);
-    scene.says(debtor, (0..16).map(|number| Message::Request(block(3, number))));
-    scene.take();
-    for sent in under_way {
-        scene.torrent.handle_block_sent(scene.now, other, sent);
-        scene.drain();
-    }
-    assert_eq!(scene.blocks_to(other), []);
-    assert_eq!(scene.blocks_to(debtor)[..2], [block(3, 0), block(3, 1)]);
 }
 
 #[test]
