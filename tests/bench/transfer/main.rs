@@ -52,6 +52,8 @@ fn main() -> ExitCode {
     print!("{text}");
     let mut sound = true;
     for case in &options.cases {
+        // Of its own, and gone before the next: payloads have one name, and lie in memory.
+        let work = tempfile::tempdir_in(work.path()).expect("a directory can be made in another");
         let table = match case {
             Case::Peers => crowd::race(&tools, &options, work.path()),
             Case::Start => large::start(&tools, &options, work.path()),
