@@ -351,8 +351,7 @@ mod tests {
     fn who_lacks_but_few_of_our_pieces_waits_behind_those_who_owe_us_as_little() {
         let lacks = |number, lacks, debt, gave| View { lacks, debt, ..peer(number, gave) };
         let views = [lacks(0, FEW, 1, 9), lacks(1, FEW, 0, 1), lacks(2, FEW - 1, 0, 9), lacks(3, 90, 0, 2)];
-        let order: Vec<_> =
-            Choker::new(None, 1).waiting(at(1), &views, &BTreeSet::new(), false).into_iter().collect();
+        let order = Choker::new(None, 1).waiting(at(1), &views, &BTreeSet::new(), false);
         assert_eq!(order, [3, 1, 2, 0].map(PeerKey::for_test));
     }
 

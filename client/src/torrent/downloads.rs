@@ -47,8 +47,9 @@ fn stretch(now: Time, picker: &mut Picker, download: &Download, asker: Asker<'_>
     }
 }
 
-/// In how many hands a piece may be at most to be asked for beside all these blocks' pieces: so few that no more blocks are asked for that are not far
-/// commoner than the pipeline is deep. `None`: nothing is so rare, or the pipeline is not full.
+/// How many peers may have a piece that is asked for beside these, the pieces of the blocks that are asked for already, though the pipeline is full. What is
+/// far commoner than the new piece does not count: of all else no more is asked for than the pipeline is deep. `None`: nothing is so rare, or the
+/// pipeline is not full.
 fn far_rarer(asked: Vec<PieceIndex>, picker: &Picker, pipeline: &Pipeline) -> Option<u32> {
     if asked.len() >= pipeline.stretched() as usize {
         return None;
@@ -87,7 +88,7 @@ impl Torrent {
             return;
         }
         let room = download.room(now);
-        // A stranger is not: it may be one that spoils what it sends.
+        // A stranger may be one that spoils what it sends: it is asked for no more than usual.
         let is_known = download.meter.total() >= u64::from(content.info.layout().piece_length());
         let may_stretch = is_known && download.may_stretch(now) && !content.picker.is_endgame();
         if room == 0 && !download.outstanding.is_empty() && !may_stretch {
