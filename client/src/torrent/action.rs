@@ -106,8 +106,8 @@ pub enum Action {
         /// The digest of each block is wanted even if the piece is good: an earlier copy was bad.
         digests: bool,
     },
-    /// Throw away these blocks (by their numbers) of a piece that was [`Verification::Wrong`], keep the others, and hash the piece again
-    /// when it is asked for: they will come anew.
+    /// Throw away these blocks (by their numbers) of a piece that was [`Verification::Wrong`] or [`Verification::Doubtful`], keep the
+    /// others, and hash the piece again when it is asked for: they will come anew.
     DropBlocks {
         /// Which piece.
         piece: PieceIndex,
@@ -268,6 +268,8 @@ pub enum Verification {
     Good(Option<Vec<u64>>),
     /// The hash is wrong: with a digest of each block. The owner has thrown the data away.
     Bad(Vec<u64>),
+    /// The like, but the owner keeps the data until [`Action::DropBlocks`] says which blocks to throw away.
+    Doubtful(Vec<u64>),
     /// The hash is wrong, and the piece's v2 hash is known: with the leaf of each block. The owner keeps the data until
     /// [`Action::DropBlocks`] says which blocks to throw away.
     Wrong(Vec<Hash>),

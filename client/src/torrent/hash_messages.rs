@@ -138,7 +138,7 @@ impl Torrent {
             self.send(now, key, Message::HashRequest(request));
         }
         for (piece, found) in plan.hopeless {
-            self.blame_by_copies(now, piece, &found);
+            self.give_up_leaves(now, piece, &found);
         }
     }
 

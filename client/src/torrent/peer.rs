@@ -115,6 +115,8 @@ pub(super) struct Download {
     pub(super) current: Option<PieceIndex>,
     /// When it may be looked through for something that is far rarer than what it is asked for.
     pub(super) look_for_rarer: Time,
+    /// Pieces that passed and that it had a part in.
+    pub(super) passed: u32,
     /// Blocks that nobody asked for.
     pub(super) unwanted: u32,
     /// Rejects since the last block, and a pause that they earned.
@@ -230,6 +232,7 @@ impl Peer {
                 snubs: false,
                 current: None,
                 look_for_rarer: now,
+                passed: 0,
                 unwanted: 0,
                 rejects: 0,
                 paused_until: now,

@@ -42,7 +42,7 @@ pub(super) struct Partial {
     missing: u32,
     /// All blocks are here, and it is being hashed.
     verifying: bool,
-    /// An earlier copy was bad: this one comes from one peer, so that a bad copy has one sender.
+    /// An earlier copy was bad: what is missing comes from one peer, so that a bad copy has one sender.
     exclusive: Option<Exclusive>,
 }
 
@@ -524,22 +524,30 @@ impl Picker {
         self.have.set(piece)
     }
 
-    /// The piece's hash was wrong: it is fetched again, from one peer, and not from `suspects` if it can be helped.
-    pub(super) fn failed(&mut self, now: Time, piece: PieceIndex, mut suspects: BTreeSet<PeerKey>) {
+    /// The piece's hash was wrong: these blocks of it are fetched again, from one peer, and not from `suspects` if it can be helped.
+    pub(super) fn failed(
+        &mut self,
+        now: Time,
+        piece: PieceIndex,
+        blocks: &[u32],
+        mut suspects: BTreeSet<PeerKey>,
+    ) {
+        self.drop_blocks(piece, blocks);
         let Some(partial) = self.partials.get_mut(&piece) else { return };
         // Time runs from the first failure: else liars who come one after another would keep an honest suspect out for ever.
         let since = partial.exclusive.take().map_or(now, |earlier| {
             suspects.extend(earlier.suspects);
             earlier.since
         });
-        let count = partial.blocks.len() as u32;
-        *partial = Partial::new(count);
         partial.exclusive = Some(Exclusive { owner: None, suspects, since });
-        self.free_blocks += count;
     }
 
-    /// These blocks of the piece that was being hashed are wrong, and are fetched again; the others are right. Of no use for blocks that
-    /// the piece does not have.
+    /// Whether an earlier copy of this piece, which is fetched again, was wrong.
+    pub(super) fn has_failed(&self, piece: PieceIndex) -> bool {
+        self.partials.get(&piece).is_some_and(|partial| partial.exclusive.is_some())
+    }
+
+    /// These blocks of the piece that was being hashed are fetched again, the others are kept. Of no use for blocks that the piece does not have.
     pub(super) fn drop_blocks(&mut self, piece: PieceIndex, blocks: &[u32]) {
         let Some(partial) = self.partials.get_mut(&piece).filter(|partial| partial.verifying) else { return };
         for &number in blocks {

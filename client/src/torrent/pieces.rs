@@ -1,9 +1,10 @@
 //! What becomes of a piece when all its blocks are here: it is had, or somebody lied.
 //!
 //! In a v2 torrent the leaves of the piece tell who (see `hashes`): the bad blocks are thrown away and their senders banned, everything else
-//! stays. Where nobody gives leaves, and in v1, the piece is fetched anew and the copies are compared (see `blame`).
+//! stays. Where nobody gives leaves, and in v1, blocks are fetched anew and the copies are compared (see `blame`): at first those of whoever had a part in
+//! the fewest pieces that passed, for most liars are found out by their first; if that was not it, all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use torrent_format::merkle::Hash;
 use torrent_format::{Layout, PieceIndex};
@@ -20,8 +21,12 @@ impl Torrent {
         let Phase::Content(content) = &mut self.phase else { return };
         match outcome {
             Verification::Good(digests) => {
+                let senders: BTreeSet<_> = content.picker.senders(piece).into_iter().collect();
                 if !content.picker.verified(piece) {
                     return;
+                }
+                for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| senders.contains(&peer.culprit())) {
+                    peer.download.passed += 1;
                 }
                 self.bytes_done += u64::from(content.info.layout().piece_payload(piece));
                 self.fetch.close(piece);
@@ -32,11 +37,8 @@ impl Torrent {
                 }
                 self.check_complete(now, true);
             }
-            Verification::Bad(digests) => {
-                self.fetch.close(piece);
-                self.wasted += fetched(content.info.layout(), piece);
-                self.refetch(now, piece, digests);
-            }
+            Verification::Bad(digests) => self.blame_by_copies(now, piece, digests, false),
+            Verification::Doubtful(digests) => self.blame_by_copies(now, piece, digests, true),
             Verification::Wrong(leaves) => {
                 if !content.picker.is_verifying(piece) {
                     return;
@@ -46,7 +48,7 @@ impl Torrent {
                     Inquiry::Known(bad) => self.blame_by_leaves(now, piece, &leaves, &bad),
                     // Whom to ask is found out before anything else happens; if it is nobody, the answer comes at once.
                     Inquiry::Open => self.request_hashes(now),
-                    Inquiry::Full => self.blame_by_copies(now, piece, &leaves),
+                    Inquiry::Full => self.give_up_leaves(now, piece, &leaves),
                 }
             }
             Verification::Lost => {
@@ -60,8 +62,8 @@ impl Torrent {
     /// These blocks of a piece are wrong, and each had one sender.
     pub(super) fn blame_by_leaves(&mut self, now: Time, piece: PieceIndex, found: &[Hash], bad: &[u32]) {
         if bad.is_empty() {
-            // Then something else about it is wrong than its blocks; the piece is given up as a whole.
-            return self.blame_by_copies(now, piece, found);
+            // Then something else about it is wrong than its blocks.
+            return self.give_up_leaves(now, piece, found);
         }
         let Phase::Content(content) = &mut self.phase else { return };
         if !content.picker.is_verifying(piece) {
@@ -71,9 +73,7 @@ impl Torrent {
         let liars: BTreeSet<_> =
             bad.iter().filter_map(|&number| senders.get(number as usize).copied()).collect();
         content.picker.drop_blocks(piece, bad);
-        let layout = content.info.layout();
-        let lengths = bad.iter().filter(|&&number| number < layout.block_count(piece));
-        self.wasted += lengths.map(|&number| u64::from(layout.block(piece, number).length)).sum::<u64>();
+        self.wasted += payload(content.info.layout(), piece, bad);
         self.actions.push_back(Action::DropBlocks { piece, blocks: bad.to_vec() });
         self.notify(Event::PieceFailed { piece, blocks: bad.to_vec() });
         for liar in liars {
@@ -82,28 +82,43 @@ impl Torrent {
         self.blocks_freed = true;
     }
 
-    /// Nobody tells which blocks of the piece are wrong: all of it goes.
-    pub(super) fn blame_by_copies(&mut self, now: Time, piece: PieceIndex, found: &[Hash]) {
-        let Phase::Content(content) = &mut self.phase else { return };
+    /// Nobody tells which blocks of the piece are wrong, whose leaves these are.
+    pub(super) fn give_up_leaves(&mut self, now: Time, piece: PieceIndex, found: &[Hash]) {
+        self.blame_by_copies(now, piece, found.iter().map(leaf_digest).collect(), true);
+    }
+
+    /// Some of the piece is fetched again, or all of it. If copies of a block differ, that tells who lied. `kept`: the blocks are still there.
+    fn blame_by_copies(&mut self, now: Time, piece: PieceIndex, digests: Vec<u64>, kept: bool) {
         self.fetch.close(piece);
+        let Phase::Content(content) = &mut self.phase else { return };
         if !content.picker.is_verifying(piece) {
             return;
         }
-        self.wasted += fetched(content.info.layout(), piece);
-        let blocks = (0..content.info.layout().block_count(piece)).collect();
-        self.actions.push_back(Action::DropBlocks { piece, blocks });
-        self.refetch(now, piece, found.iter().map(leaf_digest).collect());
-    }
-
-    /// All of the piece is fetched again, and if its copies differ, that tells who lied.
-    fn refetch(&mut self, now: Time, piece: PieceIndex, digests: Vec<u64>) {
-        let Phase::Content(content) = &mut self.phase else { return };
         let senders = content.picker.senders(piece);
-        let culprits: BTreeSet<_> = senders.iter().copied().collect();
-        let suspects =
-            self.peers.iter().filter(|(_, peer)| culprits.contains(&peer.culprit())).map(|(key, _)| key);
-        let suspects = suspects.collect();
-        content.picker.failed(now, piece, suspects);
+        let passed = |sender: &Culprit| {
+            // Who is gone is as good as a stranger.
+            self.peers
+                .iter()
+                .find(|(_, peer)| peer.culprit() == *sender)
+                .map_or(0, |(_, peer)| peer.download.passed)
+        };
+        let mut suspects: BTreeMap<_, _> = senders.iter().map(|&sender| (sender, 0)).collect();
+        suspects.iter_mut().for_each(|(sender, trust)| *trust = passed(sender));
+        if kept && !content.picker.has_failed(piece) {
+            let least = suspects.values().copied().min();
+            suspects.retain(|_, trust| Some(*trust) == least);
+        }
+        let blocks: Vec<_> = (0..)
+            .zip(&senders)
+            .filter(|(_, sender)| suspects.contains_key(sender))
+            .map(|(number, _)| number)
+            .collect();
+        let keys = self.peers.iter().filter(|(_, peer)| suspects.contains_key(&peer.culprit()));
+        content.picker.failed(now, piece, &blocks, keys.map(|(key, _)| key).collect());
+        self.wasted += payload(content.info.layout(), piece, &blocks);
+        if kept {
+            self.actions.push_back(Action::DropBlocks { piece, blocks });
+        }
         self.notify(Event::PieceFailed { piece, blocks: Vec::new() });
         if let Some(liar) = self.blame.failed(piece, senders, digests) {
             self.ban(now, liar);
@@ -143,7 +158,8 @@ impl Torrent {
     }
 }
 
-/// Bytes that it took to fetch this piece.
-fn fetched(layout: &Layout, piece: PieceIndex) -> u64 {
-    layout.blocks(piece).map(|block| u64::from(block.length)).sum()
+/// Bytes of these blocks of a piece, by their numbers.
+fn payload(layout: &Layout, piece: PieceIndex, blocks: &[u32]) -> u64 {
+    let there = blocks.iter().filter(|&&number| number < layout.block_count(piece));
+    there.map(|&number| u64::from(layout.block(piece, number).length)).sum()
 }

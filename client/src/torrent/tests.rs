@@ -182,6 +182,14 @@ impl Scene {
         self.actions.iter().filter_map(block).collect()
     }
 
+    fn dropped_blocks(&self) -> Vec<(u32, Vec<u32>)> {
+        let dropped = |action: &Action| match action {
+            Action::DropBlocks { piece, blocks } => Some((piece.get(), blocks.clone())),
+            _ => None,
+        };
+        self.actions.iter().filter_map(dropped).collect()
+    }
+
     fn dropped(&self, key: PeerKey) -> Option<Reason> {
         self.actions.iter().find_map(|action| match action {
             Action::Disconnect(gone, reason) if *gone == key => Some(*reason),

@@ -176,8 +176,6 @@ pub struct Hashed {
     pub good: bool,
     /// The leaf of each block, in a torrent of any version.
     pub leaves: Vec<Hash>,
-    /// Bytes.
-    pub size: u64,
 }
 
 impl Node {
@@ -355,9 +353,8 @@ impl Books {
         verified + parts - self.had
     }
 
-    /// Hashes a whole piece: it becomes verified, or is thrown away; of a v2 torrent it is kept, for [`Self::drop_blocks`]. `None` if it
-    /// is not whole.
-    pub fn hash(&mut self, info: &Info, piece: PieceIndex) -> Option<Hashed> {
+    /// Hashes a whole piece: it becomes verified, or is kept, for [`Self::drop_blocks`]. `None` if it is not whole.
+    pub fn hash(&mut self, piece: PieceIndex) -> Option<Hashed> {
         if !self.is_whole(piece) {
             return None;
         }
@@ -365,12 +362,10 @@ impl Books {
         let good = marks.iter().all(|&mark| mark == 0);
         if good {
             self.verified.set(piece);
-        }
-        if good || !info.version().has_v2() {
             self.parts.remove(&piece);
         }
         let leaves = (0..).zip(&marks).map(|(number, &mark)| leaf(piece, number, mark)).collect();
-        Some(Hashed { good, leaves, size: info.layout().piece_size(piece).into() })
+        Some(Hashed { good, leaves })
     }
 
     /// Throws these blocks away; how many bytes that are.

@@ -427,7 +427,7 @@ impl World {
         if node.torrent.is_none() {
             return;
         }
-        let Some(hashed) = node.books.hash(&self.info, piece) else {
+        let Some(hashed) = node.books.hash(piece) else {
             // A former life asked for it.
             if node.lives > 0 {
                 return;
@@ -441,8 +441,7 @@ impl World {
         } else if self.scenario.v2 {
             Verification::Wrong(hashed.leaves)
         } else {
-            node.traffic.spoilt += hashed.size;
-            Verification::Bad(all())
+            Verification::Doubtful(all())
         };
         if hashed.good {
             node.first_piece.get_or_insert(self.now);

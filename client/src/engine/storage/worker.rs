@@ -177,19 +177,22 @@ fn keep(
     Ok(())
 }
 
-/// A piece that is wrong: if its v2 hash says so, its blocks are kept until it is known which of them are.
+/// A piece that is wrong: its blocks are kept until it is known, or guessed, which of them are.
 fn refuse(
     shared: &Shared,
     piece: PieceIndex,
     mut finished: Finished,
     hashes: &PieceHashes,
 ) -> Result<(), StorageError> {
-    let wrong = hashes.v2.is_some() && shared.info.piece_root(piece).is_some();
     // Blocks of a whole file can't be kept in it.
-    if wrong && shared.whole_file(piece).is_none() {
-        let leaves = finished.hasher.leaves();
+    if shared.whole_file(piece).is_none() {
+        let verdict = if hashes.v2.is_some() && shared.info.piece_root(piece).is_some() {
+            Verification::Wrong(finished.hasher.leaves())
+        } else {
+            Verification::Doubtful(block_digests(shared, piece, &finished)?)
+        };
         let Some(given_back) = shared.pieces.lock().unwrap().reject(piece, finished) else {
-            let _ = shared.events.send(StorageEvent::Verified(piece, Verification::Wrong(leaves)));
+            let _ = shared.events.send(StorageEvent::Verified(piece, verdict));
             return Ok(());
         };
         finished = given_back;

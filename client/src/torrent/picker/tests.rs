@@ -238,7 +238,7 @@ fn a_failed_piece_is_fetched_from_one_peer_that_is_not_a_suspect() {
         picker.received(block, key(peer), Culprit::for_test(peer as u16));
     }
     let piece = picker.layout.piece(0).unwrap();
-    picker.failed(Time::default(), piece, [key(1), key(2)].into());
+    picker.failed(Time::default(), piece, &[0, 1, 2, 3], [key(1), key(2)].into());
     picker.check();
     assert_eq!(pick(&mut picker, asker(1, &all)), None, "a suspect");
     assert!(pick(&mut picker, asker(3, &all)).is_some());

@@ -317,6 +317,63 @@ fn p50_of_two_senders_the_liar_is_found_and_the_honest_one_stays() {
     assert!(!scene.events().contains(&Event::PeerBanned(addr(1))));
 }
 
+/// Whoever had a part in pieces that passed is believed at first; if that was a mistake, all of the piece is fetched anew.
+#[test]
+fn p50_the_blocks_of_whoever_passed_least_are_fetched_anew_first() {
+    for liar_is_the_stranger in [true, false] {
+        let mut scene = Scene::leecher(2, 4);
+        let send_all = |scene: &mut Scene, key, requests: &[BlockRequest]| {
+            requests.iter().for_each(|&request| assert_eq!(scene.sends_block(key, request), Verdict::Keep));
+        };
+        let numbers = |requests: &[BlockRequest]| -> Vec<u32> {
+            requests.iter().map(|request| request.begin / BLOCK_LENGTH).collect()
+        };
+        let known = scene.generous_seed(1);
+        let first = scene.requests_to(known);
+        send_all(&mut scene, known, &first);
+        scene.hashed(first[0].index, Verification::Good(None));
+        let second = scene.requests_to(known);
+        assert_eq!(second.len(), 4);
+        let piece = second[0].index;
+        // It sends half of this one, and a stranger the rest.
+        send_all(&mut scene, known, &second[..2]);
+        scene.says(known, [Message::Choke, Message::Reject(second[2]), Message::Reject(second[3])]);
+        let stranger = scene.generous_seed(2);
+        let rest = scene.requests_to(stranger);
+        assert_eq!(rest.len(), 2);
+        send_all(&mut scene, stranger, &rest);
+        scene.take();
+        let mut found = vec![1; 4];
+        found[numbers(if liar_is_the_stranger { &rest } else { &second })[0] as usize] = 666;
+        scene.hashed(piece, Verification::Doubtful(found));
+        let mut of_stranger = numbers(&rest);
+        of_stranger.sort_unstable();
+        assert_eq!(scene.dropped_blocks(), [(piece, of_stranger.clone())]);
+        assert_eq!(scene.torrent.stats(scene.now).wasted, 2 * u64::from(BLOCK_LENGTH));
+        let fresh = scene.generous_seed(3);
+        let again = scene.requests_to(fresh);
+        assert_eq!((numbers(&again), scene.requests_to(stranger)), (of_stranger, vec![]));
+        send_all(&mut scene, fresh, &again);
+        assert_eq!(scene.take_verifies().last(), Some(&(piece, true)));
+        let banned = if liar_is_the_stranger {
+            scene.hashed(piece, Verification::Good(Some(vec![1; 4])));
+            2
+        } else {
+            scene.take();
+            scene.hashed(piece, Verification::Doubtful(vec![666, 1, 1, 1]));
+            assert_eq!(scene.dropped_blocks(), [(piece, vec![0, 1, 2, 3])]);
+            let another = scene.generous_seed(4);
+            let all = scene.requests_to(another);
+            assert_eq!(all.len(), 4);
+            send_all(&mut scene, another, &all);
+            scene.hashed(piece, Verification::Good(Some(vec![1; 4])));
+            1
+        };
+        let is_banned = |n| scene.events().contains(&Event::PeerBanned(addr(n)));
+        assert_eq!([1, 2, 3, 4].map(is_banned), [1, 2, 3, 4].map(|n| n == banned));
+    }
+}
+
 /// On a LAN, where a ban is by port and id, a liar can come again and again. Each time it costs it a piece and a connection; the honest
 /// peer, who once shared a bad piece with one, gets its turn all the same.
 #[test]

@@ -169,14 +169,6 @@ impl Scene {
         self.actions.iter().filter_map(info).collect()
     }
 
-    fn dropped_blocks(&self) -> Vec<(u32, Vec<u32>)> {
-        let dropped = |action: &Action| match action {
-            Action::DropBlocks { piece, blocks } => Some((piece.get(), blocks.clone())),
-            _ => None,
-        };
-        self.actions.iter().filter_map(dropped).collect()
-    }
-
     fn banned(&self) -> Vec<SocketAddr> {
         let banned = |event: Event| if let Event::PeerBanned(addr) = event { Some(addr) } else { None };
         self.events().into_iter().filter_map(banned).collect()

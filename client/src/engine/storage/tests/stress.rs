@@ -1,5 +1,8 @@
 //! Everything at once, by seed: odd layouts, blocks of several pieces in any order, bad data, little memory, kills.
 
+use torrent_format::BLOCK_LENGTH;
+
+use super::super::worker::block_digest;
 use super::*;
 
 /// What one seed makes of it all.
@@ -114,12 +117,22 @@ impl Plan {
                         good.push(piece.get());
                     }
                     self.kept.remove(&piece.get());
-                    if let Verification::Wrong(leaves) = verdict {
-                        let right =
-                            sample::leaves(&self.case.bytes(piece)[..layout.piece_payload(piece) as usize]);
-                        let (kept, wrong) =
-                            (0..).zip(leaves).partition::<Vec<_>, _>(|(n, leaf)| right[*n as usize] == *leaf);
-                        let numbers = |blocks: Vec<(u32, Hash)>| blocks.into_iter().map(|(n, _)| n).collect();
+                    let right = self.case.bytes(piece);
+                    let differ: Option<Vec<bool>> = match verdict {
+                        Verification::Wrong(leaves) => {
+                            let right = sample::leaves(&right[..layout.piece_payload(piece) as usize]);
+                            Some(leaves.iter().zip(&right).map(|(leaf, right)| leaf != right).collect())
+                        }
+                        Verification::Doubtful(digests) => {
+                            let right = right.chunks(BLOCK_LENGTH as usize).map(block_digest);
+                            Some(digests.iter().zip(right).map(|(digest, right)| *digest != right).collect())
+                        }
+                        _ => None,
+                    };
+                    if let Some(differ) = differ {
+                        let (wrong, kept) =
+                            (0..).zip(differ).partition::<Vec<_>, _>(|(_, is_different)| *is_different);
+                        let numbers = |blocks: Vec<(u32, bool)>| blocks.into_iter().map(|(n, _)| n).collect();
                         let wrong: Vec<u32> = numbers(wrong);
                         assert!(bad.iter().all(|it| it.piece != piece || wrong.contains(&it.number())));
                         opened.storage.drop_blocks(piece, &wrong);

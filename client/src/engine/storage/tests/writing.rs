@@ -113,7 +113,7 @@ async fn what_is_verified_becomes_durable_without_being_asked() {
 }
 
 #[tokio::test]
-async fn a_bad_piece_names_its_bad_blocks_and_leaves_nothing_behind() {
+async fn a_bad_piece_names_its_bad_blocks_and_keeps_those_that_are_not_thrown_away() {
     let case = Case::new(64 * K, &[("a", 128 * K)]);
     let mut opened = open(case.options()).unwrap();
     let right = case.bytes(case.piece(1)).to_vec();
@@ -121,13 +121,18 @@ async fn a_bad_piece_names_its_bad_blocks_and_leaves_nothing_behind() {
     wrong[40 * K] ^= 1;
     let digests = |bytes: &[u8]| bytes.chunks(16 * K).map(block_digest).collect::<Vec<_>>();
     let verdict = opened.feed_bytes(&case, 1, &wrong, false).await;
-    assert_eq!(verdict, Verification::Bad(digests(&wrong)));
+    assert_eq!(verdict, Verification::Doubtful(digests(&wrong)));
     let differ: Vec<_> =
         digests(&wrong).iter().zip(digests(&right)).map(|(wrong, right)| *wrong != right).collect();
     assert_eq!(differ, [false, false, true, false]);
     opened.read(1, 0, 1).unwrap_err();
-    let verdict = opened.feed_bytes(&case, 1, &right, true).await;
-    assert_eq!(verdict, Verification::Good(Some(digests(&right))));
+    opened.storage.drop_blocks(case.piece(1), &[2]);
+    for (number, bytes) in [(1, &[7; 16 * K][..]), (2, &right[32 * K..48 * K])] {
+        opened.write(case.info.layout().block(case.piece(1), number), bytes).await;
+    }
+    opened.storage.verify(case.piece(1), true);
+    let StorageEvent::Verified(_, verdict) = opened.event().await else { panic!() };
+    assert_eq!(verdict, Verification::Good(Some(digests(&right))), "what was kept is not replaced");
     opened.feed(&case, &[0]).await;
     opened.finish().await;
     assert_eq!(case.tree(), case.whole_tree());
@@ -185,6 +190,10 @@ async fn a_pool_far_smaller_than_a_piece_is_enough() {
             opened.storage.verify(case.piece(index), false);
             let StorageEvent::Verified(_, verdict) = opened.event().await else { panic!() };
             assert_eq!(matches!(verdict, Verification::Good(_)), round == 1, "{verdict:?}");
+            if round == 0 {
+                let all: Vec<u32> = (0..case.info.layout().block_count(case.piece(index))).collect();
+                opened.storage.drop_blocks(case.piece(index), &all);
+            }
         }
     }
     let stats = opened.storage.stats();
