@@ -78,12 +78,6 @@ pub(super) struct View {
     pub(super) lacks: u32,
 }
 
-impl View {
-    fn uses_its_slot(&self) -> bool {
-        self.unchoked && self.interested && !self.idle
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Choker {
     slots: Slots,
@@ -124,7 +118,7 @@ impl Choker {
         }
         let mut chosen = if seeding { self.turns(now, views) } else { self.reciprocate(views) };
         let spare = self.slots.count(seeding).saturating_sub(chosen.len());
-        chosen.extend(self.waiting(now, views, &chosen, seeding).iter().take(spare).map(|v| v.key));
+        chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
         chosen
     }
 
@@ -134,29 +128,18 @@ impl Choker {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
         let spare = self.spare(views, seeding);
         if spare > 0 {
-            let mut waiting = self.waiting(now, views, &chosen, seeding);
-            if seeding {
-                // Those who owe nothing come first, and a debtor's slot is for them only.
-                let owe_nothing = waiting.iter().take_while(|v| v.debt == 0).count();
-                waiting.truncate(owe_nothing.max(self.unused(views, seeding)));
-            }
-            chosen.extend(waiting.iter().take(spare).map(|v| v.key));
+            chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
         }
         chosen
     }
 
     /// How many slots [`Self::fill`] would give at most. Only those who hold one matter.
     pub(super) fn spare(&self, views: &[View], seeding: bool) -> usize {
-        // Whoever owes us much, or the swarm something, waits behind the others for what is left over: it keeps nobody from a slot.
-        let much = if seeding { 1 } else { MUCH };
-        let used = views.iter().filter(|v| v.uses_its_slot() && v.debt < much).count();
-        let held = views.iter().filter(|v| v.unchoked).count();
-        self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(held))
-    }
-
-    /// Slots that nobody has any use for, not even a debtor.
-    fn unused(&self, views: &[View], seeding: bool) -> usize {
-        self.slots.count(seeding).saturating_sub(views.iter().filter(|v| v.uses_its_slot()).count())
+        let holders = || views.iter().filter(|v| v.unchoked);
+        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
+        let used = |v: &&View| v.interested && !v.idle && (seeding || v.debt < MUCH);
+        let free = self.slots.count(seeding).saturating_sub(holders().filter(used).count());
+        free.min(MAX_UNCHOKED.saturating_sub(holders().count()))
     }
 
     /// While downloading: the best givers, and one optimistic unchoke.
@@ -194,7 +177,13 @@ impl Choker {
     }
 
     /// Who gets a free slot, best first.
-    fn waiting(&mut self, now: Time, views: &[View], chosen: &BTreeSet<PeerKey>, seeding: bool) -> Vec<View> {
+    fn waiting(
+        &mut self,
+        now: Time,
+        views: &[View],
+        chosen: &BTreeSet<PeerKey>,
+        seeding: bool,
+    ) -> Vec<PeerKey> {
         let mut waiting: Vec<_> =
             views.iter().filter(|v| v.interested && !v.spent && !chosen.contains(&v.key)).copied().collect();
         self.rng.shuffle(&mut waiting);
@@ -211,7 +200,7 @@ impl Choker {
             let best = std::cmp::Reverse(gave);
             (owes, !v.is_new, !seeding && v.snubs, v.debt, lacks_few, best, since(v))
         });
-        waiting
+        waiting.iter().map(|v| v.key).collect()
     }
 
     fn fit_slots(&mut self, views: &[View], sent: u64, seeding: bool) {
@@ -363,7 +352,6 @@ mod tests {
         let lacks = |number, lacks, debt, gave| View { lacks, debt, ..peer(number, gave) };
         let views = [lacks(0, FEW, 1, 9), lacks(1, FEW, 0, 1), lacks(2, FEW - 1, 0, 9), lacks(3, 90, 0, 2)];
         let order = Choker::new(None, 1).waiting(at(1), &views, &BTreeSet::new(), false);
-        let order: Vec<_> = order.iter().map(|v| v.key).collect();
         assert_eq!(order, [3, 1, 2, 0].map(PeerKey::for_test));
     }
 
@@ -395,26 +383,6 @@ mod tests {
         let others = (1..=SEEDING).map(|n| peer(n, 0));
         let views: Vec<_> = std::iter::once(holder).chain(others).collect();
         assert_eq!(choker.judge(at(20), &views, 0, true), keys(1..=SEEDING));
-    }
-
-    #[test]
-    fn a_debtor_of_the_swarm_keeps_nobody_who_owes_nothing_from_a_seed_s_slot() {
-        let holders =
-            (0..SEEDING).map(|n| View { debt: 1, unchoked: true, changed: Some(at(1)), ..peer(n, 0) });
-        let mut views: Vec<_> = holders.collect();
-        views.extend([View { debt: 1, ..peer(8, 0) }, peer(9, 0)]);
-        let mut choker = Choker::new(None, 1);
-        let chosen = choker.fill(at(2), &views, true);
-        assert_eq!(chosen, keys((0..SEEDING).chain([9])), "not another debtor");
-        apply(&mut views, &chosen, at(2));
-        views[0].idle = true;
-        assert_eq!(choker.fill(at(3), &views, true), keys((0..SEEDING).chain([9])), "three use theirs");
-        views[1].idle = true;
-        assert_eq!(
-            choker.fill(at(4), &views, true),
-            keys((0..SEEDING).chain([8, 9])),
-            "nobody uses this one"
-        );
     }
 
     #[test]

@@ -14,10 +14,10 @@ use super::accounts::Account;
 use super::peers::PeerKey;
 
 /// Once so many have passed a first copy on, they come before those who have yet to show that they do. Fewer could not carry on all that a seed
-/// puts out; and until then riders have more of it than they ever will again.
-const ENOUGH: usize = 6;
+/// puts out.
+const ENOUGH: usize = 8;
 
-/// From then on, of those who have yet to show it, one to so many of the others is tried at a time. Who keeps what it got is a trial without end, so
+/// And of those who have yet to show it, one to so many of the others is tried at a time. Who keeps what it got is a trial without end, so
 /// riders, however many there are, have one first copy to eight who pass theirs on, while those who are honest are soon all among these.
 const TRIALS: usize = 8;
 
@@ -37,8 +37,6 @@ pub(super) struct FirstCopies {
     proven: BTreeSet<PeerKey>,
     /// How many sit on some and have passed none on.
     on_trial: usize,
-    /// First copies in a row that went to those who have passed one on.
-    since_trial: usize,
 }
 
 /// A first copy.
@@ -70,7 +68,6 @@ impl FirstCopies {
     pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey, first: bool) {
         match self.holders.entry(piece) {
             Entry::Vacant(vacant) if first => {
-                self.since_trial = if self.proven.contains(&key) { self.since_trial + 1 } else { 0 };
                 vacant.insert(First { holder: key, others: BTreeSet::new() });
                 *self.counts.entry(key).or_default() += 1;
                 self.count_trials();
@@ -119,17 +116,10 @@ impl FirstCopies {
             0 if in_part => 0,
             // Not for ever: those who have passed on are done some day, and who comes late has nothing to prove itself by.
             0 if had >= FAIR_TRIAL && !more && !self.proven.is_empty() => MANY,
-            0 => u32::from(more && !self.may_try()),
+            0 => {
+                u32::from(more && self.proven.len() >= ENOUGH && self.on_trial * TRIALS >= self.proven.len())
+            }
             kept => MANY + kept,
-        }
-    }
-
-    /// Whether somebody who has yet to pass one on is as good as those who have. Until enough have it is after one first copy for each of them: else
-    /// most first copies go to riders where there are many.
-    fn may_try(&self) -> bool {
-        match self.proven.len() {
-            proven if proven < ENOUGH => self.since_trial >= proven,
-            proven => self.on_trial * TRIALS < proven,
         }
     }
 
@@ -193,8 +183,8 @@ mod tests {
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [MANY + 1; 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
-        copies.given(pieces[3], stingy, true);
         copies.given(pieces[2], generous, true);
+        copies.given(pieces[3], stingy, true);
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [0, MANY + 2]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None, 0, true), 0);
@@ -246,33 +236,13 @@ mod tests {
         copies.given(pieces[99], rider, true);
         for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
             let is_tried = copies.kept(new, None, 0, true) == 0;
-            assert_eq!(is_tried, number == 0 || number > TRIALS, "{number} have passed one on");
+            assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
             assert_eq!(copies.kept(new, None, 0, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
             copies.given(piece, tried, true);
             assert_eq!(copies.kept(tried, Some(piece), 0, true), 0, "it gets all of the piece");
             copies.seen(piece, other);
         }
-    }
-
-    #[test]
-    fn until_enough_pass_on_one_is_tried_after_as_many_first_copies_as_there_are_of_those_who_do() {
-        let layout = Layout::new(16_384, [16_384 * 100]).unwrap();
-        let mut pieces = layout.pieces();
-        let [known, new, other] = [0, 91, 92].map(PeerKey::for_test);
-        let mut copies = FirstCopies::default();
-        for proven in 0..ENOUGH {
-            for _ in 0..proven {
-                assert_eq!(copies.kept(new, None, 0, true), 1);
-                copies.given(pieces.next().unwrap(), known, true);
-            }
-            assert_eq!(copies.kept(new, None, 0, true), 0, "{proven} have passed one on");
-            let piece = pieces.next().unwrap();
-            let tried = PeerKey::for_test(proven as u32);
-            copies.given(piece, tried, true);
-            copies.seen(piece, other);
-        }
-        assert_eq!(copies.kept(new, None, 0, true), 0, "nobody is on trial");
     }
 
     #[test]
@@ -304,7 +274,7 @@ mod tests {
         copies.seen(piece, new);
         let standing = |key, had| copies.kept(key, None, had, false);
         assert_eq!(standing(rider, FAIR_TRIAL), MANY);
-        assert_eq!(copies.kept(rider, None, FAIR_TRIAL, true), 1, "it may show it yet");
+        assert_eq!(copies.kept(rider, None, FAIR_TRIAL, true), 0, "it may show it yet");
         assert_eq!([standing(behind, FAIR_TRIAL), standing(new, FAIR_TRIAL - 1)], [0, 0]);
         copies.lost(behind);
         assert_eq!(copies.kept(rider, None, FAIR_TRIAL, false), 0, "nobody is left who has");
