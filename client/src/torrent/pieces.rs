@@ -102,17 +102,13 @@ impl Torrent {
                 .find(|(_, peer)| peer.culprit() == *sender)
                 .map_or(0, |(_, peer)| peer.download.passed)
         };
-        let mut suspects: BTreeMap<_, _> = senders.iter().map(|&sender| (sender, 0)).collect();
-        suspects.iter_mut().for_each(|(sender, trust)| *trust = passed(sender));
+        let mut suspects: BTreeMap<_, _> = senders.iter().map(|sender| (*sender, passed(sender))).collect();
         if kept && !content.picker.has_failed(piece) {
             let least = suspects.values().copied().min();
-            suspects.retain(|_, trust| Some(*trust) == least);
+            suspects.retain(|_, passed| Some(*passed) == least);
         }
-        let blocks: Vec<_> = (0..)
-            .zip(&senders)
-            .filter(|(_, sender)| suspects.contains_key(sender))
-            .map(|(number, _)| number)
-            .collect();
+        let suspect = |&(_, sender): &(u32, &Culprit)| suspects.contains_key(sender);
+        let blocks: Vec<_> = (0..).zip(&senders).filter(suspect).map(|(number, _)| number).collect();
         let keys = self.peers.iter().filter(|(_, peer)| suspects.contains_key(&peer.culprit()));
         content.picker.failed(now, piece, &blocks, keys.map(|(key, _)| key).collect());
         self.wasted += payload(content.info.layout(), piece, &blocks);
