@@ -281,7 +281,8 @@ impl Storage {
     }
 
     /// Hashes a piece whose blocks have all been written; [`StorageEvent::Verified`] follows. A bad piece's data is thrown away, but kept
-    /// until [`Self::drop_blocks`] if it is [`Verification::Wrong`] or [`Verification::Doubtful`]. If blocks of it are not here, it is [`Verification::Lost`].
+    /// until [`Self::drop_blocks`] if it is [`Verification::Wrong`] or [`Verification::Doubtful`]. If blocks of it are not here, it is
+    /// [`Verification::Lost`].
     pub fn verify(&self, piece: PieceIndex, digests: bool) {
         let shared = &self.inner.shared;
         let wake = shared.pieces.lock().unwrap().verify(piece, digests);
@@ -297,8 +298,8 @@ impl Storage {
         }
     }
 
-    /// Throws away these blocks (numbers, ascending) of a piece that was [`Verification::Wrong`] or [`Verification::Doubtful`]; the others stay for the next
-    /// [`Self::verify`].
+    /// Throws away these blocks (numbers, ascending) of a piece that was [`Verification::Wrong`] or [`Verification::Doubtful`]; the others
+    /// stay for the next [`Self::verify`].
     pub fn drop_blocks(&self, piece: PieceIndex, blocks: &[u32]) {
         self.inner.shared.pieces.lock().unwrap().drop_blocks(piece, blocks);
     }

@@ -73,7 +73,7 @@ impl Torrent {
         let liars: BTreeSet<_> =
             bad.iter().filter_map(|&number| senders.get(number as usize).copied()).collect();
         content.picker.drop_blocks(piece, bad);
-        self.wasted += payload(content.info.layout(), piece, bad);
+        self.wasted += bytes_of(content.info.layout(), piece, bad);
         self.actions.push_back(Action::DropBlocks { piece, blocks: bad.to_vec() });
         self.notify(Event::PieceFailed { piece, blocks: bad.to_vec() });
         for liar in liars {
@@ -95,14 +95,13 @@ impl Torrent {
             return;
         }
         let senders = content.picker.senders(piece);
-        let passed = |sender: &Culprit| {
-            // Who is gone is as good as a stranger.
-            self.peers
-                .iter()
-                .find(|(_, peer)| peer.culprit() == *sender)
-                .map_or(0, |(_, peer)| peer.download.passed)
-        };
-        let mut suspects: BTreeMap<_, _> = senders.iter().map(|sender| (*sender, passed(sender))).collect();
+        // Who is gone is as good as a stranger.
+        let mut suspects: BTreeMap<Culprit, u32> = senders.iter().map(|&sender| (sender, 0)).collect();
+        for (_, peer) in self.peers.iter() {
+            if let Some(passed) = suspects.get_mut(&peer.culprit()) {
+                *passed = peer.download.passed;
+            }
+        }
         if kept && !content.picker.has_failed(piece) {
             let least = suspects.values().copied().min();
             suspects.retain(|_, passed| Some(*passed) == least);
@@ -111,7 +110,7 @@ impl Torrent {
         let blocks: Vec<_> = (0..).zip(&senders).filter(suspect).map(|(number, _)| number).collect();
         let keys = self.peers.iter().filter(|(_, peer)| suspects.contains_key(&peer.culprit()));
         content.picker.failed(now, piece, &blocks, keys.map(|(key, _)| key).collect());
-        self.wasted += payload(content.info.layout(), piece, &blocks);
+        self.wasted += bytes_of(content.info.layout(), piece, &blocks);
         if kept {
             self.actions.push_back(Action::DropBlocks { piece, blocks });
         }
@@ -155,7 +154,7 @@ impl Torrent {
 }
 
 /// Bytes of these blocks of a piece, by their numbers.
-fn payload(layout: &Layout, piece: PieceIndex, blocks: &[u32]) -> u64 {
+fn bytes_of(layout: &Layout, piece: PieceIndex, blocks: &[u32]) -> u64 {
     let there = blocks.iter().filter(|&&number| number < layout.block_count(piece));
     there.map(|&number| u64::from(layout.block(piece, number).length)).sum()
 }

@@ -345,7 +345,7 @@ fn p50_the_blocks_of_whoever_passed_least_are_fetched_anew_first() {
         scene.take();
         let mut found = vec![1; 4];
         found[numbers(if liar_is_the_stranger { &rest } else { &second })[0] as usize] = 666;
-        scene.hashed(piece, Verification::Doubtful(found));
+        scene.hashed(piece, Verification::Doubtful(found.clone()));
         let mut of_stranger = numbers(&rest);
         of_stranger.sort_unstable();
         assert_eq!(scene.dropped_blocks(), [(piece, of_stranger.clone())]);
@@ -360,7 +360,7 @@ fn p50_the_blocks_of_whoever_passed_least_are_fetched_anew_first() {
             2
         } else {
             scene.take();
-            scene.hashed(piece, Verification::Doubtful(vec![666, 1, 1, 1]));
+            scene.hashed(piece, Verification::Doubtful(found));
             assert_eq!(scene.dropped_blocks(), [(piece, vec![0, 1, 2, 3])]);
             let another = scene.generous_seed(4);
             let all = scene.requests_to(another);

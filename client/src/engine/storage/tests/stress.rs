@@ -130,13 +130,11 @@ impl Plan {
                         _ => None,
                     };
                     if let Some(differ) = differ {
-                        let (wrong, kept) =
-                            (0..).zip(differ).partition::<Vec<_>, _>(|(_, is_different)| *is_different);
-                        let numbers = |blocks: Vec<(u32, bool)>| blocks.into_iter().map(|(n, _)| n).collect();
-                        let wrong: Vec<u32> = numbers(wrong);
+                        let (wrong, kept): (Vec<u32>, Vec<u32>) =
+                            (0..differ.len() as u32).partition(|&number| differ[number as usize]);
                         assert!(bad.iter().all(|it| it.piece != piece || wrong.contains(&it.number())));
                         opened.storage.drop_blocks(piece, &wrong);
-                        self.kept.insert(piece.get(), numbers(kept));
+                        self.kept.insert(piece.get(), kept);
                     }
                 }
                 StorageEvent::FileDone { .. } | StorageEvent::NoRoom(_) | StorageEvent::Room => {}
