@@ -296,13 +296,20 @@ impl Torrent {
         self.settle(now);
     }
 
-    /// A block came whole. Its payload is the owner's, and the answer says what to do with it.
-    pub fn handle_block(&mut self, now: Time, peer: PeerKey, block: BlockRequest) -> Verdict {
-        let verdict = self.block_received(now, peer, block).unwrap_or_else(|misbehaviour| {
+    /// A block came whole. Its payload is the owner's, and the answer says what to do with it. `leaf`: the SHA-256 of its first so many bytes (BEP 52); it
+    /// is asked for if it is known what that should be.
+    pub fn handle_block(
+        &mut self,
+        now: Time,
+        peer: PeerKey,
+        block: BlockRequest,
+        leaf: impl FnOnce(u32) -> Hash,
+    ) -> Verdict {
+        let verdict = self.block_received(now, peer, block, leaf).unwrap_or_else(|misbehaviour| {
             self.disconnect(now, peer, Reason::Misbehaved(misbehaviour));
             Verdict::Discard
         });
-        if verdict == Verdict::Discard {
+        if verdict != Verdict::Keep {
             self.wasted += u64::from(block.length);
         }
         self.settle(now);

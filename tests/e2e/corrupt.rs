@@ -1,11 +1,12 @@
 //! A peer that lies beside one that does not.
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
-use client::wire::Message;
+use client::wire::{Capabilities, Message};
 use harness::content::Content;
-use harness::peer::{self, CAPABLE};
+use harness::peer::{self, CAPABLE, Received};
 use harness::sandbox::Sandbox;
 use harness::tree;
 use harness::wait::{LONG, SOON};
@@ -112,4 +113,56 @@ fn liars_who_come_again_and_again_keep_nobody_from_finishing() {
         liar.join().expect("a liar had no trouble");
     }
     tree::assert_same(&sandbox.path("data/tree"), &sandbox.path("copy/tree"));
+}
+
+/// A seed in a v2 swarm that gives the leaves of a piece (BEP 52) before its blocks, and spoils every block but the first.
+fn liar_with_leaves(content: Arc<Content>) -> std::net::SocketAddr {
+    peer::listen(move |mut wire| {
+        if wire.shake_hands(content.info_hash(), Capabilities { v2: true, ..CAPABLE }).is_none() {
+            return;
+        }
+        wire.send(&Message::HaveAll);
+        wire.send(&Message::Unchoke);
+        let (mut asked, mut told, mut served) = (VecDeque::new(), false, 0);
+        loop {
+            match wire.receive(LONG) {
+                Received::Message(Message::HashRequest(request)) => {
+                    wire.send(&Message::Hashes(request, content.hashes(&request)));
+                    told = true;
+                }
+                Received::Message(Message::Request(request)) => asked.push_back(request),
+                Received::Closed | Received::Nothing => return,
+                Received::Message(_) | Received::Block(..) => {}
+            }
+            while let Some(request) = if told { asked.pop_front() } else { None } {
+                let mut block = content.block(request).expect("it is within the file").to_vec();
+                block[0] ^= if served == 0 { 0 } else { 0x80 };
+                served += 1;
+                wire.send_block(request.index, request.begin, &block);
+            }
+        }
+    })
+}
+
+#[test]
+fn in_a_v2_torrent_a_bad_block_of_a_stranger_is_known_as_it_comes_and_nothing_else_is_lost() {
+    let sandbox = Sandbox::new();
+    let files = tree::single(4, "file", 40 * PIECE);
+    tree::write(&sandbox.path("data"), &files);
+    let torrent = sandbox.path("file.torrent");
+    let create =
+        sandbox.sprat("create").arg(sandbox.path("data/file")).args(["--format", "v2", "-l", "256KiB"]);
+    create.arg("-o").arg(&torrent).run(SOON).expect(0);
+    let content = Arc::new(Content::new(&torrent, &files));
+    let liar = liar_with_leaves(Arc::clone(&content));
+    let get = sandbox.get(&torrent, sandbox.path("copy"), ["--peer", &liar.to_string()]);
+    let lost = get.wait_event("piece_failed", LONG, |event| Some(event["blocks"].clone()));
+    assert_eq!(lost.as_array().map(Vec::len), Some(1), "{lost}");
+
+    let honest = peer::dial_and_serve(get.addr, &content);
+    let finished = get.process.wait_exit(LONG).expect(0);
+    honest.join().expect("the honest peer had no trouble");
+    tree::assert_same(&sandbox.path("data"), &sandbox.path("copy"));
+    let failed = harness::sandbox::events(&finished.lines);
+    assert_eq!(failed.iter().filter(|event| event["event"] == "piece_failed").count(), 1);
 }

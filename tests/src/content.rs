@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use client::wire::BlockRequest;
+use client::wire::{BlockRequest, HashRequest};
+use torrent_format::hash::leaf_hashes;
+use torrent_format::merkle::Hash;
 use torrent_format::{Info, InfoHash, Metainfo};
 
 use crate::tree::Tree;
@@ -42,6 +44,22 @@ impl Content {
     /// Bytes of a piece, but perhaps the last.
     pub fn piece_length(&self) -> u32 {
         self.info.layout().piece_length()
+    }
+
+    /// What answers a request for hashes of the one file of a v2 torrent.
+    ///
+    /// # Panics
+    /// If there are no such hashes.
+    pub fn hashes(&self, request: &HashRequest) -> Vec<Hash> {
+        let &HashRequest { base_layer, index, length, proof_layers, .. } = request;
+        let tree = self.info.tree(0).expect("a v2 torrent");
+        let range = tree.check_range(base_layer, index, length, proof_layers).expect("hashes of the file");
+        let mut all = Vec::new();
+        leaf_hashes(&self.bytes, &mut all);
+        let wanted = tree.leaves_for(&range);
+        let leaf = |number: u64| all.get(number as usize).copied().unwrap_or_default();
+        let leaves: Vec<Hash> = wanted.map(leaf).collect();
+        self.info.answer_hashes(0, &range, &leaves).expect("all of it is known")
     }
 
     /// The bytes that a request is for; `None` if there is no such part.

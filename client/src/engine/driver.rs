@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
+use torrent_format::hash::leaf_hash;
 use torrent_format::merkle::Hash;
 use torrent_format::{Info, InfoHash};
 
@@ -336,7 +337,8 @@ impl Driver {
         match event {
             PeerEvent::Message(message) => self.torrent.handle_message(now, key, message),
             PeerEvent::Block(block, payload) => {
-                if self.torrent.handle_block(now, key, block) == Verdict::Keep {
+                let leaf = |length| leaf_hash(&payload[..length as usize]);
+                if self.torrent.handle_block(now, key, block, leaf) == Verdict::Keep {
                     self.keep(block, payload);
                 }
             }

@@ -284,6 +284,8 @@ pub enum Verdict {
     Keep,
     /// Throw it away.
     Discard,
+    /// Throw it away: it is not what it should be, and whoever sent it is banned.
+    Spoilt,
 }
 
 /// News for the user.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use torrent_format::{Block, PieceIndex};
+use torrent_format::merkle::Hash;
+use torrent_format::{BLOCK_LENGTH, Block, PieceIndex};
 
-use super::action::{Action, InfoFault, Misbehaviour, Verdict};
+use super::action::{Action, Event, InfoFault, Misbehaviour, Verdict};
 use super::feeder::PREEMPT;
 use super::metadata::Progress;
 use super::peer::{Download, Outstanding, Peer};
@@ -33,6 +34,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// In the endgame another peer is asked for a block only if it will likely be this much sooner, so that the relief is worth a duplicate.
 const RELIEF: Duration = Duration::from_secs(1);
+
+/// A peer of whose blocks so many have passed has proved itself. Until then it is asked for the leaves of what it is to send (BEP 52), for a few hundred
+/// bytes a piece: of those who spoil one block in ten one in eight hundred comes so far.
+const PROVED: u32 = 64;
 
 /// Adds to what a peer is asked for, though its pipeline is full, what is far rarer. It serves what is rarest first, but only of what it was asked for; and
 /// a piece that is to double in number must not wait behind others.
@@ -142,9 +147,24 @@ impl Torrent {
             peer.download.current = Some(last.piece);
         }
         peer.download.outstanding.extend(requests.iter().map(|&block| Outstanding { block, at: now }));
+        self.foresee(now, key, &requests);
         for block in requests {
             self.send(now, key, Message::Request(block.into()));
         }
+    }
+
+    /// These blocks are asked of a peer. If it has yet to prove itself, so are the leaves of their pieces.
+    fn foresee(&mut self, now: Time, key: PeerKey, requests: &[Block]) {
+        let Phase::Content(content) = &self.phase else { return };
+        if self.peers.get(key).is_none_or(|peer| peer.download.passed >= PROVED) || !self.speaks_v2(key) {
+            return;
+        }
+        let pieces: BTreeSet<_> = requests.iter().map(|block| block.piece).collect();
+        for piece in pieces {
+            self.fetch.foresee(&content.info, piece, key, |piece| content.picker.is_under_way(piece));
+        }
+        // Now, so that they come before the blocks.
+        self.request_hashes(now);
     }
 
     /// A peer has nothing more to be asked for but what was asked of others: of that it takes over what lies in their lines.
@@ -187,6 +207,7 @@ impl Torrent {
         }
         for &(block, from) in &moved {
             self.take_back(now, from, block);
+            self.foresee(now, key, &[block]);
             let Some(peer) = self.peers.get_mut(key) else { return };
             if peer.download.outstanding.is_empty() {
                 peer.download.last_block = now;
@@ -216,6 +237,7 @@ impl Torrent {
         now: Time,
         key: PeerKey,
         request: BlockRequest,
+        leaf: impl FnOnce(u32) -> Hash,
     ) -> Result<Verdict, Misbehaviour> {
         let (Some(peer), Phase::Content(content)) = (self.peers.get_mut(key), &mut self.phase) else {
             return Ok(Verdict::Discard);
@@ -236,6 +258,15 @@ impl Torrent {
             };
         };
         let layout = content.info.layout();
+        let number = block.begin / BLOCK_LENGTH;
+        let payload = layout.piece_payload(block.piece).saturating_sub(block.begin).min(block.length);
+        let sender = peer.culprit();
+        if self.fetch.is_wrong(block.piece, number, sender, || leaf(payload)) {
+            content.picker.release(block, key);
+            self.notify(Event::PieceFailed { piece: block.piece, blocks: vec![number] });
+            self.ban(now, sender);
+            return Ok(Verdict::Spoilt);
+        }
         let was_spent = peer.is_spent(layout, self.others_give);
         peer.download.meter.add(now, bytes);
         if was_spent && !peer.is_spent(layout, self.others_give) {
@@ -251,7 +282,7 @@ impl Torrent {
         if let Some(asked_at) = asked_at {
             peer.download.pipeline.block_received(now, now - asked_at, &peer.download.meter);
         }
-        let receipt = content.picker.received(block, key, peer.culprit());
+        let receipt = content.picker.received(block, key, sender);
         self.fill_requests(now, key);
         let Receipt::New { whole, others } = receipt else { return Ok(Verdict::Discard) };
         for other in others {

@@ -154,6 +154,8 @@ impl Torrent {
         match self.fetch.received(now, &info, key, request, hashes) {
             Ok(Progress::More) => {}
             Ok(Progress::Layer) => self.layer_known(),
+            // What they spoilt is thrown away with the rest of what is wrong, once the piece is whole.
+            Ok(Progress::Liars(liars)) => liars.into_iter().for_each(|liar| self.ban(now, liar)),
             Ok(Progress::Leaves { piece, found, bad }) => self.blame_by_leaves(now, piece, &found, &bad),
             Err(HashFault::Unasked) => return Err(Misbehaviour::UnaskedHashes),
             Err(HashFault::Wrong) => {

@@ -1,7 +1,8 @@
 //! Which hashes of v2 trees to ask of whom (BEP 52): [`HashFetch`].
 //!
-//! Two kinds are fetched: the piece layers that a magnet, or a .torrent without them, leaves unknown; and the leaves of a piece whose hash
-//! is wrong, which tell its bad blocks from its good ones. Both come in ranges of at most 512, each with the proof that leads to a hash
+//! Two kinds are fetched: the piece layers that a magnet, or a .torrent without them, leaves unknown; and the leaves of a piece, which tell its
+//! bad blocks from its good ones. Leaves are asked for when the hash of a piece is wrong; and beforehand, of a peer that has yet to prove itself,
+//! together with the piece, so that its first bad block is its last. Both kinds come in ranges of at most 512, each with the proof that leads to a hash
 //! that is known already, so a range is right or it is thrown away: nothing unproven is kept, and every lie has one teller.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +28,9 @@ const MAX_FILES: usize = 64;
 
 /// Pieces whose leaves are fetched, or kept until they are whole, at a time. Only liars fill it.
 const MAX_PIECES: usize = 16;
+
+/// Pieces whose leaves are asked for beforehand, or known, at a time. A piece of 16 MiB has 32 KiB of them.
+const MAX_FORESEEN: usize = 64;
 
 /// How many are asked for the same leaves at once: somebody is waiting for them, and they cost little.
 const MAX_ASKED_FOR_LEAVES: usize = 2;
@@ -91,6 +95,15 @@ struct Inquest {
     refused: BTreeSet<PeerKey>,
 }
 
+/// A piece that is under way, and whose leaves its giver was asked for with it.
+#[derive(Debug)]
+struct Foreseen {
+    wanted: Collection,
+    giver: PeerKey,
+    /// Blocks that came before: number, leaf, and who sent it.
+    arrived: Vec<(u32, Hash, Culprit)>,
+}
+
 /// A request that timed out.
 #[derive(Debug)]
 struct Late {
@@ -111,6 +124,8 @@ struct Source {
     failed_layers: u32,
     /// The same for leaves, of which only part is its fault: it may be busy.
     failed_leaves: u32,
+    /// It was asked for leaves beforehand and gave none: it is not asked again.
+    withholds: bool,
     late: VecDeque<Late>,
     /// How many sources came before it.
     number: u64,
@@ -130,6 +145,8 @@ pub(super) struct Plan {
 pub(super) enum Progress {
     /// Nothing new, or more is needed.
     More,
+    /// The leaves of a piece that is under way are known, and these have sent blocks of it that are wrong.
+    Liars(BTreeSet<Culprit>),
     /// A file's piece layer is whole and set.
     Layer,
     /// The leaves of a piece are known.
@@ -170,7 +187,8 @@ pub(super) struct HashFetch {
     /// By root: files of the same bytes need it but once.
     layers: BTreeMap<Hash, Collection>,
     inquests: BTreeMap<PieceIndex, Inquest>,
-    /// Leaves of pieces that are being mended.
+    foreseen: BTreeMap<PieceIndex, Foreseen>,
+    /// Leaves of pieces that are under way, or being mended.
     proven: BTreeMap<PieceIndex, Vec<Hash>>,
     sources: BTreeMap<PeerKey, Source>,
     /// How many sources there have been.
@@ -200,6 +218,7 @@ impl HashFetch {
             owes_leaves: 0,
             failed_layers: 0,
             failed_leaves: 0,
+            withholds: false,
             late: VecDeque::new(),
             number,
         });
@@ -208,10 +227,55 @@ impl HashFetch {
     /// This peer is gone.
     pub(super) fn remove_source(&mut self, peer: PeerKey) {
         self.sources.remove(&peer);
+        self.foreseen.retain(|_, foreseen| foreseen.giver != peer);
         let owed: Vec<_> = self.asked.keys().filter(|(of, _)| *of == peer).copied().collect();
         for key in owed {
             self.take_back(&key);
         }
+    }
+
+    /// Blocks of this piece are asked of a peer that has yet to prove itself: its leaves are wanted, if the peer gives them, before the blocks are here.
+    /// `under_way`: whether a piece is begun and not whole.
+    pub(super) fn foresee(
+        &mut self,
+        info: &Info,
+        piece: PieceIndex,
+        giver: PeerKey,
+        under_way: impl Fn(PieceIndex) -> bool,
+    ) {
+        let known = self.proven.contains_key(&piece)
+            || self.foreseen.contains_key(&piece)
+            || self.inquests.contains_key(&piece);
+        if known || self.sources.get(&giver).is_none_or(|source| source.withholds) {
+            return;
+        }
+        if self.foreseen.len() + self.proven.len() >= MAX_FORESEEN {
+            self.foreseen.retain(|&piece, _| under_way(piece));
+            self.proven.retain(|&piece, _| under_way(piece));
+            if self.foreseen.len() + self.proven.len() >= MAX_FORESEEN {
+                return;
+            }
+        }
+        if let Some(wanted) = Collection::leaves_of(info, piece) {
+            self.foreseen.insert(piece, Foreseen { wanted, giver, arrived: Vec::new() });
+        }
+    }
+
+    /// Whether this block, which has come, is known to be wrong. `found`: its leaf. If the leaves are on their way still, that is seen when they come.
+    pub(super) fn is_wrong(
+        &mut self,
+        piece: PieceIndex,
+        number: u32,
+        from: Culprit,
+        found: impl FnOnce() -> Hash,
+    ) -> bool {
+        if let Some(right) = self.proven.get(&piece).and_then(|leaves| leaves.get(number as usize)) {
+            return found() != *right;
+        }
+        if let Some(foreseen) = self.foreseen.get_mut(&piece) {
+            foreseen.arrived.push((number, found(), from));
+        }
+        false
     }
 
     /// This piece is wrong and `found` are the leaves of its blocks, which these sent: which blocks are it?
@@ -226,15 +290,16 @@ impl HashFetch {
         if let Some(proven) = self.proven.get(&piece) {
             return Inquiry::Known(differing(proven, &found));
         }
-        let Some((file, number)) = info.file_piece(piece) else { return Inquiry::Full };
-        let Some(tree) = info.tree(file) else { return Inquiry::Full };
-        if self.inquests.len() + self.proven.len() >= MAX_PIECES {
+        if self.inquests.len() >= MAX_PIECES
+            || self.inquests.len() + self.proven.len() >= MAX_PIECES + MAX_FORESEEN
+        {
             return Inquiry::Full;
         }
-        let wanted = Collection::new(file, tree.root, tree.leaf_ranges(number));
-        if wanted.parts.is_empty() {
+        // Whoever was asked beforehand may answer yet.
+        let foreseen = self.foreseen.remove(&piece).map(|foreseen| foreseen.wanted);
+        let Some(wanted) = foreseen.or_else(|| Collection::leaves_of(info, piece)) else {
             return Inquiry::Full;
-        }
+        };
         let (until, deadline) = (now + LEAVES_WAIT, now + MAX_LEAVES_WAIT);
         let inquest = Inquest { wanted, found, until, deadline, senders, refused: BTreeSet::new() };
         self.inquests.insert(piece, inquest);
@@ -244,6 +309,7 @@ impl HashFetch {
     /// The piece is whole and right, or all of it is fetched anew.
     pub(super) fn close(&mut self, piece: PieceIndex) {
         self.inquests.remove(&piece);
+        self.foreseen.remove(&piece);
         self.proven.remove(&piece);
     }
 
@@ -256,6 +322,7 @@ impl HashFetch {
         for &piece in &pieces {
             self.ask_for_leaves(now, piece, peers, &mut requests);
         }
+        self.ask_beforehand(now, &mut requests);
         self.ask_for_layers(now, peers, &mut requests);
         let mut hopeless = Vec::new();
         for piece in pieces {
@@ -283,7 +350,7 @@ impl HashFetch {
         let goal = self.settle(peer, request)?;
         let collection = match goal {
             Goal::Layer { root, .. } => self.layers.get_mut(&root),
-            Goal::Leaves { piece, .. } => self.inquests.get_mut(&piece).map(|inquest| &mut inquest.wanted),
+            Goal::Leaves { piece, .. } => self.leaves_wanted(piece),
         };
         let (Goal::Layer { part, .. } | Goal::Leaves { part, .. }) = goal;
         // Another was faster, or it is not needed any more.
@@ -313,10 +380,16 @@ impl HashFetch {
                 Ok(Progress::Layer)
             }
             Goal::Leaves { piece, .. } => {
-                let found = self.inquests.remove(&piece).map(|inquest| inquest.found).unwrap_or_default();
-                let bad = differing(&whole, &found);
+                let progress = if let Some(Inquest { found, .. }) = self.inquests.remove(&piece) {
+                    Progress::Leaves { piece, bad: differing(&whole, &found), found }
+                } else {
+                    let arrived = self.foreseen.remove(&piece).map(|it| it.arrived).unwrap_or_default();
+                    let wrong =
+                        |(number, leaf, _): &(u32, Hash, _)| whole.get(*number as usize) != Some(leaf);
+                    Progress::Liars(arrived.into_iter().filter(wrong).map(|(_, _, from)| from).collect())
+                };
                 self.proven.insert(piece, whole);
-                Ok(Progress::Leaves { piece, found, bad })
+                Ok(progress)
             }
         }
     }
@@ -366,6 +439,10 @@ impl HashFetch {
             Goal::Leaves { piece, .. } => {
                 if let Some(inquest) = self.inquests.get_mut(&piece) {
                     inquest.refused.insert(peer);
+                } else if let Some(source) = self.sources.get_mut(&peer) {
+                    self.foreseen.remove(&piece);
+                    source.withholds = true;
+                    return;
                 }
                 if let Some(source) = self.sources.get_mut(&peer) {
                     source.failed_leaves = source.failed_leaves.saturating_add(1);
@@ -384,14 +461,18 @@ impl HashFetch {
         }
         let (collection, part) = match goal {
             Goal::Layer { root, part } => (self.layers.get_mut(&root), part),
-            Goal::Leaves { piece, part } => {
-                (self.inquests.get_mut(&piece).map(|inquest| &mut inquest.wanted), part)
-            }
+            Goal::Leaves { piece, part } => (self.leaves_wanted(piece), part),
         };
         if let Some(part) = collection.and_then(|collection| collection.parts.get_mut(part)) {
             part.askers = part.askers.saturating_sub(1);
         }
         Some(goal)
+    }
+
+    /// The leaves of this piece, if some are missing and wanted.
+    fn leaves_wanted(&mut self, piece: PieceIndex) -> Option<&mut Collection> {
+        let foreseen = self.foreseen.get_mut(&piece).map(|foreseen| &mut foreseen.wanted);
+        self.inquests.get_mut(&piece).map(|inquest| &mut inquest.wanted).or(foreseen)
     }
 
     fn expire(&mut self, now: Time) {
@@ -457,6 +538,24 @@ impl HashFetch {
         }
     }
 
+    /// The giver alone: it has the piece, and whoever else is asked has work that is not for its own sake. Mostly nothing is wrong.
+    fn ask_beforehand(&mut self, now: Time, requests: &mut Vec<(PeerKey, HashRequest)>) {
+        for (&piece, Foreseen { wanted, giver, .. }) in &mut self.foreseen {
+            let Some(source) = self.sources.get_mut(giver) else { continue };
+            let root = wanted.root;
+            for (number, part) in wanted.parts.iter_mut().enumerate() {
+                let request = request(&root, &part.range);
+                let is_due = part.hashes.is_none() && part.askers == 0 && source.owes_leaves < LEAVES_DEPTH;
+                if is_due && !self.asked.contains_key(&(*giver, request)) {
+                    source.owes_leaves += 1;
+                    part.askers += 1;
+                    self.asked.insert((*giver, request), (Goal::Leaves { piece, part: number }, now));
+                    requests.push((*giver, request));
+                }
+            }
+        }
+    }
+
     /// Its time is up and nobody is left to ask, or it is up for good, or something is missing that nobody owes us nor will.
     fn is_hopeless(&self, now: Time, piece: PieceIndex, peers: &Peers) -> bool {
         let Some(inquest) = self.inquests.get(&piece) else { return false };
@@ -510,6 +609,14 @@ impl Collection {
     fn new(file: usize, root: Hash, ranges: impl Iterator<Item = HashRange>) -> Self {
         let parts = ranges.map(|range| Part { range, hashes: None, askers: 0 }).collect();
         Self { file, root, parts }
+    }
+
+    /// The leaves of a piece; `None` if it has but one, or the torrent has none.
+    fn leaves_of(info: &Info, piece: PieceIndex) -> Option<Self> {
+        let (file, number) = info.file_piece(piece)?;
+        let tree = info.tree(file)?;
+        let wanted = Self::new(file, tree.root, tree.leaf_ranges(number));
+        (!wanted.parts.is_empty()).then_some(wanted)
     }
 
     /// All hashes in order, once they are here.

@@ -115,7 +115,7 @@ pub(super) struct Download {
     pub(super) current: Option<PieceIndex>,
     /// When it may be looked through for something that is far rarer than what it is asked for.
     pub(super) look_for_rarer: Time,
-    /// Pieces that passed and that it had a part in.
+    /// Blocks of it in pieces that passed.
     pub(super) passed: u32,
     /// Blocks that nobody asked for.
     pub(super) unwanted: u32,

@@ -505,6 +505,11 @@ impl Picker {
         self.partials.get(&piece).is_some_and(|partial| partial.verifying)
     }
 
+    /// Whether the piece is begun and not verified.
+    pub(super) fn is_under_way(&self, piece: PieceIndex) -> bool {
+        self.partials.contains_key(&piece)
+    }
+
     /// Who sent each block of a piece that is being hashed.
     pub(super) fn senders(&self, piece: PieceIndex) -> Vec<Culprit> {
         let blocks = self.partials.get(&piece).map_or(&[][..], |partial| &partial.blocks);

@@ -1,8 +1,8 @@
 //! What becomes of a piece when all its blocks are here: it is had, or somebody lied.
 //!
 //! In a v2 torrent the leaves of the piece tell who (see `hashes`): the bad blocks are thrown away and their senders banned, everything else
-//! stays. Where nobody gives leaves, and in v1, blocks are fetched anew and the copies are compared (see `blame`): at first those of whoever had a part in
-//! the fewest pieces that passed, for most liars are found out by their first; if that was not it, all of them.
+//! stays. Where nobody gives leaves, and in v1, blocks are fetched anew and the copies are compared (see `blame`): at first those of whoever has had
+//! the fewest blocks that passed, for most liars are found out by their first; if that was not it, all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,12 +21,15 @@ impl Torrent {
         let Phase::Content(content) = &mut self.phase else { return };
         match outcome {
             Verification::Good(digests) => {
-                let senders: BTreeSet<_> = content.picker.senders(piece).into_iter().collect();
+                let mut sent: BTreeMap<Culprit, u32> = BTreeMap::new();
+                for sender in content.picker.senders(piece) {
+                    *sent.entry(sender).or_default() += 1;
+                }
                 if !content.picker.verified(piece) {
                     return;
                 }
-                for (_, peer) in self.peers.iter_mut().filter(|(_, peer)| senders.contains(&peer.culprit())) {
-                    peer.download.passed += 1;
+                for (_, peer) in self.peers.iter_mut() {
+                    peer.download.passed += sent.get(&peer.culprit()).copied().unwrap_or_default();
                 }
                 self.bytes_done += u64::from(content.info.layout().piece_payload(piece));
                 self.fetch.close(piece);

@@ -11,6 +11,7 @@ mod v2;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use torrent_format::merkle::Hash;
 use torrent_format::{BLOCK_LENGTH, Bitfield, Info, PeerId};
 
 use super::*;
@@ -127,7 +128,12 @@ impl Scene {
     }
 
     fn sends_block(&mut self, key: PeerKey, block: BlockRequest) -> Verdict {
-        let verdict = self.torrent.handle_block(self.now, key, block);
+        self.sends_block_of(key, block, [0; 32])
+    }
+
+    /// A block with this leaf.
+    fn sends_block_of(&mut self, key: PeerKey, block: BlockRequest, leaf: Hash) -> Verdict {
+        let verdict = self.torrent.handle_block(self.now, key, block, |_| leaf);
         self.drain();
         verdict
     }

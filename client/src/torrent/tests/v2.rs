@@ -4,7 +4,7 @@ mod blame;
 mod hybrid;
 mod serving;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use torrent_format::merkle::{self, Hash};
 use torrent_format::{InfoHash, InfoHashes};

@@ -41,10 +41,13 @@ pub(super) fn run(setup: &Setup) -> Vec<Row> {
             &runs,
             |run| {
                 let spoilt: u64 = honest(run).map(|node| node.traffic.spoilt).sum();
-                spoilt as f64 / f64::from(length) / run.bans.len().max(1) as f64
+                let bans = run.bans.iter().filter(|&&(by, _)| !run.nodes[by].outlaw).count();
+                spoilt as f64 / f64::from(length) / bans.max(1) as f64
             },
         ));
-        rows.push(Row::of(format!("{name}: waste, % of F"), Mark::AtMost(2.0, 1.0), &runs, |run| {
+        // More liars are met by each, and each costs a piece.
+        let mark = if one_in < 10 { Mark::None } else { Mark::AtMost(2.0, 1.0) };
+        rows.push(Row::of(format!("{name}: waste, % of F"), mark, &runs, |run| {
             let wasted: u64 = honest(run).map(|node| node.traffic.discarded + node.traffic.spoilt).sum();
             100.0 * wasted as f64 / run.useful as f64
         }));

@@ -7,12 +7,13 @@ use client::torrent::{Connected, Direction, PeerKey, Time, Verdict};
 use client::wire::extension::UT_PEX_ID;
 use client::wire::ut_pex::PexMessage;
 use client::wire::{BlockRequest, Capabilities, Message};
+use torrent_format::BLOCK_LENGTH;
 
 use super::super::check::Rule;
 use super::super::event::{Event, NodeId, Parcel};
 use super::super::experiments::ENOUGH;
 use super::super::link::{End, Link, LinkId, Side, State, transfer_time};
-use super::super::node::{Connection, PORT};
+use super::super::node::{Connection, PORT, leaf};
 use super::super::queue::Have;
 use super::super::scenario::{Leaving, Scenario, Trouble};
 use super::{SLICE, World};
@@ -205,16 +206,18 @@ impl World {
         let node = &mut self.nodes[receiver];
         node.traffic.received += length;
         let Some(torrent) = &mut node.torrent else { return };
-        match torrent.handle_block(self.now, key, block) {
+        let exact = self.info.layout().check_block(block.index, block.begin, block.length);
+        let hash = |_| exact.map_or([0; 32], |exact| leaf(exact.piece, exact.begin / BLOCK_LENGTH, mark));
+        match torrent.handle_block(self.now, key, block, hash) {
             Verdict::Keep => {
-                let piece = self.info.layout().check_block(block.index, block.begin, block.length);
-                if piece.is_some_and(|exact| node.books.keep(&self.info, exact.piece, block, mark)) {
+                if exact.is_some_and(|exact| node.books.keep(&self.info, exact.piece, block, mark)) {
                     self.kept(receiver, length);
                 } else {
                     self.checker.violate(self.now, receiver, Rule::KeptTwice, format!("{block:?}"));
                 }
             }
             Verdict::Discard => node.traffic.discarded += length,
+            Verdict::Spoilt => node.traffic.spoilt += length,
         }
         self.drain(receiver);
     }
