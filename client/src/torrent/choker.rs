@@ -14,6 +14,9 @@
 //! What is left over is not for those who only take: a peer that has had a free first piece, and twice what it gave, is *spent*. While we trade
 //! it has no slot until it gives something (then at once), and be it that our uplink idles; else many neighbours' left-overs add up to a whole torrent.
 //!
+//! A first seed that finds somebody to sit on what it gave is wary ([`Choker::beware`]): until each piece is in several hands, who has passed one on must
+//! not wait for a slot that riders hold, and of those who have yet to show that they pass anything on, who has most is likely one who trades.
+//!
 //! Being unchoked is leave to ask; who of those that asked is served first is the [`feeder`](super::feeder)'s business.
 //!
 //! This file decides; it sees peers only as [`View`]s, and its tests are scenarios of these.
@@ -76,6 +79,16 @@ pub(super) struct View {
     pub(super) idle: bool,
     /// How many of our pieces it lacks, at least.
     pub(super) lacks: u32,
+    /// How many pieces it has.
+    pub(super) has: u32,
+    /// It has passed on what nobody else had but we.
+    pub(super) proven: bool,
+}
+
+impl View {
+    fn uses_its_slot(&self) -> bool {
+        self.unchoked && self.interested && !self.idle
+    }
 }
 
 #[derive(Debug)]
@@ -84,6 +97,7 @@ pub(super) struct Choker {
     optimistic: Option<PeerKey>,
     round: u32,
     rng: fastrand::Rng,
+    wary: bool,
     off: bool,
 }
 
@@ -94,6 +108,7 @@ impl Choker {
             optimistic: None,
             round: 0,
             rng: fastrand::Rng::with_seed(seed),
+            wary: false,
             off: false,
         }
     }
@@ -101,6 +116,11 @@ impl Choker {
     /// For experiments: slots go to whoever is there, and stay.
     pub(super) fn switch_off(&mut self) {
         self.off = true;
+    }
+
+    /// Whether somebody sits on what a first seed gave it.
+    pub(super) fn beware(&mut self, wary: bool) {
+        self.wary = wary;
     }
 
     /// How long the first round takes: part of one, another with each of us, or a crowd that began together would judge together for ever, and
@@ -118,7 +138,7 @@ impl Choker {
         }
         let mut chosen = if seeding { self.turns(now, views) } else { self.reciprocate(views) };
         let spare = self.slots.count(seeding).saturating_sub(chosen.len());
-        chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
+        chosen.extend(self.waiting(now, views, &chosen, seeding).iter().take(spare).map(|v| v.key));
         chosen
     }
 
@@ -128,18 +148,30 @@ impl Choker {
         let mut chosen: BTreeSet<_> = views.iter().filter(|v| v.unchoked).map(|v| v.key).collect();
         let spare = self.spare(views, seeding);
         if spare > 0 {
-            chosen.extend(self.waiting(now, views, &chosen, seeding).into_iter().take(spare));
+            let mut waiting = self.waiting(now, views, &chosen, seeding);
+            if seeding && self.wary {
+                // A debtor's slot is for those only who have passed something on.
+                let in_use = views.iter().filter(|v| v.uses_its_slot()).count();
+                let unused = self.slots.count(seeding).saturating_sub(in_use);
+                let rest = waiting.split_off(unused.min(waiting.len()));
+                waiting.extend(rest.into_iter().filter(|v| v.proven && v.debt == 0));
+            }
+            chosen.extend(waiting.iter().take(spare).map(|v| v.key));
         }
         chosen
     }
 
     /// How many slots [`Self::fill`] would give at most. Only those who hold one matter.
     pub(super) fn spare(&self, views: &[View], seeding: bool) -> usize {
-        let holders = || views.iter().filter(|v| v.unchoked);
-        // Whoever owes us much waits behind the others for what is left over: it keeps nobody from a slot.
-        let used = |v: &&View| v.interested && !v.idle && (seeding || v.debt < MUCH);
-        let free = self.slots.count(seeding).saturating_sub(holders().filter(used).count());
-        free.min(MAX_UNCHOKED.saturating_sub(holders().count()))
+        // Whoever owes much waits behind the others for what is left over: it keeps nobody from a slot.
+        let much = match seeding {
+            false => MUCH,
+            true if self.wary => 1,
+            true => u32::MAX,
+        };
+        let used = views.iter().filter(|v| v.uses_its_slot() && v.debt < much).count();
+        let held = views.iter().filter(|v| v.unchoked).count();
+        self.slots.count(seeding).saturating_sub(used).min(MAX_UNCHOKED.saturating_sub(held))
     }
 
     /// While downloading: the best givers, and one optimistic unchoke.
@@ -177,13 +209,7 @@ impl Choker {
     }
 
     /// Who gets a free slot, best first.
-    fn waiting(
-        &mut self,
-        now: Time,
-        views: &[View],
-        chosen: &BTreeSet<PeerKey>,
-        seeding: bool,
-    ) -> Vec<PeerKey> {
+    fn waiting(&mut self, now: Time, views: &[View], chosen: &BTreeSet<PeerKey>, seeding: bool) -> Vec<View> {
         let mut waiting: Vec<_> =
             views.iter().filter(|v| v.interested && !v.spent && !chosen.contains(&v.key)).copied().collect();
         self.rng.shuffle(&mut waiting);
@@ -198,9 +224,11 @@ impl Choker {
             let owes = if seeding { v.debt } else { 0 };
             let lacks_few = !seeding && v.lacks < FEW;
             let best = std::cmp::Reverse(gave);
-            (owes, !v.is_new, !seeding && v.snubs, v.debt, lacks_few, best, since(v))
+            // Riders have little: nobody gives them more than a taste.
+            let promises = std::cmp::Reverse(if seeding && self.wary && !v.proven { v.has } else { 0 });
+            (owes, promises, !v.is_new, !seeding && v.snubs, v.debt, lacks_few, best, since(v))
         });
-        waiting.iter().map(|v| v.key).collect()
+        waiting
     }
 
     fn fit_slots(&mut self, views: &[View], sent: u64, seeding: bool) {
@@ -241,6 +269,8 @@ mod tests {
             snubs: false,
             idle: false,
             lacks: 0,
+            has: 0,
+            proven: false,
         }
     }
 
@@ -352,6 +382,7 @@ mod tests {
         let lacks = |number, lacks, debt, gave| View { lacks, debt, ..peer(number, gave) };
         let views = [lacks(0, FEW, 1, 9), lacks(1, FEW, 0, 1), lacks(2, FEW - 1, 0, 9), lacks(3, 90, 0, 2)];
         let order = Choker::new(None, 1).waiting(at(1), &views, &BTreeSet::new(), false);
+        let order: Vec<_> = order.iter().map(|v| v.key).collect();
         assert_eq!(order, [3, 1, 2, 0].map(PeerKey::for_test));
     }
 
@@ -383,6 +414,35 @@ mod tests {
         let others = (1..=SEEDING).map(|n| peer(n, 0));
         let views: Vec<_> = std::iter::once(holder).chain(others).collect();
         assert_eq!(choker.judge(at(20), &views, 0, true), keys(1..=SEEDING));
+    }
+
+    #[test]
+    fn a_wary_seed_gives_a_debtor_s_slot_to_those_only_who_pass_on() {
+        let holders =
+            (0..SEEDING).map(|n| View { debt: 1, unchoked: true, changed: Some(at(1)), ..peer(n, 0) });
+        let mut views: Vec<_> = holders.collect();
+        views.extend([View { debt: 1, ..peer(7, 0) }, peer(8, 0), View { proven: true, ..peer(9, 0) }]);
+        let mut choker = Choker::new(None, 1);
+        assert_eq!(choker.fill(at(2), &views, true), keys(0..SEEDING), "nobody sits on anything");
+        choker.beware(true);
+        let chosen = choker.fill(at(2), &views, true);
+        assert_eq!(chosen, keys((0..SEEDING).chain([9])));
+        apply(&mut views, &chosen, at(2));
+        views[0].idle = true;
+        assert_eq!(choker.fill(at(3), &views, true), chosen, "three use theirs");
+        views[1].idle = true;
+        let chosen = choker.fill(at(4), &views, true);
+        assert_eq!(chosen, keys((0..SEEDING).chain([8, 9])), "nobody uses this one");
+    }
+
+    #[test]
+    fn a_wary_seed_tries_those_first_who_have_most() {
+        let has = |number, has, proven| View { has, proven, ..peer(number, 0) };
+        let views =
+            [has(0, 1, false), has(1, 5, false), has(2, 90, true), has(3, 9, false), has(4, 6, false)];
+        let mut choker = Choker::new(None, 1);
+        choker.beware(true);
+        assert_eq!(choker.fill(at(1), &views, true), keys([1, 3, 4]));
     }
 
     #[test]

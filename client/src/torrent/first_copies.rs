@@ -7,11 +7,13 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use torrent_format::PieceIndex;
 
 use super::accounts::Account;
 use super::peers::PeerKey;
+use super::time::Time;
 
 /// Once so many have passed a first copy on, they come before those who have yet to show that they do. Fewer could not carry on all that a seed
 /// puts out.
@@ -23,6 +25,9 @@ const TRIALS: usize = 8;
 
 /// Pieces that somebody sits on who has passed others on count up to this many; whoever has not, and should have, counts for more.
 pub(super) const MANY: u32 = 16;
+
+/// A piece is passed on within two or three seconds. Who sits on its first one for longer is likely one that never will.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Once nothing is left that nobody has, who had so many pieces of us waits behind those who have passed one on.
 const FAIR_TRIAL: u32 = 4;
@@ -43,6 +48,7 @@ pub(super) struct FirstCopies {
 #[derive(Debug)]
 struct First {
     holder: PeerKey,
+    since: Time,
     /// Those to whom we gave the piece as well. That they have it is not the holder's doing, and they sit on it too.
     others: BTreeSet<PeerKey>,
 }
@@ -65,10 +71,10 @@ impl FirstCopies {
     }
 
     /// A piece goes to this peer. `first`: nobody else has it.
-    pub(super) fn given(&mut self, piece: PieceIndex, key: PeerKey, first: bool) {
+    pub(super) fn given(&mut self, now: Time, piece: PieceIndex, key: PeerKey, first: bool) {
         match self.holders.entry(piece) {
             Entry::Vacant(vacant) if first => {
-                vacant.insert(First { holder: key, others: BTreeSet::new() });
+                vacant.insert(First { holder: key, since: now, others: BTreeSet::new() });
                 *self.counts.entry(key).or_default() += 1;
                 self.count_trials();
             }
@@ -86,7 +92,7 @@ impl FirstCopies {
     pub(super) fn seen(&mut self, piece: PieceIndex, key: PeerKey) {
         let passed_on = |first: &First| first.holder != key && !first.others.contains(&key);
         if self.holders.get(&piece).is_some_and(passed_on)
-            && let Some(First { holder, others }) = self.holders.remove(&piece)
+            && let Some(First { holder, others, .. }) = self.holders.remove(&piece)
         {
             // If we gave it to several, nobody knows which of them it was.
             if others.is_empty() {
@@ -135,6 +141,12 @@ impl FirstCopies {
         self.on_trial = self.counts.iter().filter(on_trial).count();
     }
 
+    /// Whether somebody who has never passed one on has had one for too long.
+    pub(super) fn has_sitters(&self, now: Time) -> bool {
+        let sits = |first: &First| now - first.since >= PATIENCE && !self.proven.contains(&first.holder);
+        self.holders.values().any(sits)
+    }
+
     /// Whether this piece went to this peer first, and nobody else has it yet.
     pub(super) fn is_first(&self, piece: PieceIndex, key: PeerKey) -> bool {
         self.holders.get(&piece).is_some_and(|first| first.holder == key)
@@ -171,20 +183,22 @@ mod tests {
 
     use super::*;
 
+    const NOW: Time = Time(Duration::ZERO);
+
     #[test]
     fn who_passes_a_piece_on_sits_on_nothing_and_who_does_not_waits() {
         let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
         let pieces: Vec<_> = layout.pieces().collect();
         let [generous, stingy] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[0], generous, true);
-        copies.given(pieces[1], stingy, true);
+        copies.given(NOW, pieces[0], generous, true);
+        copies.given(NOW, pieces[1], stingy, true);
         assert_eq!(copies.kept(generous, Some(pieces[0]), 0, true), 0, "it has only a part of it");
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [MANY + 1; 2]);
         copies.seen(pieces[0], generous);
         copies.seen(pieces[0], stingy);
-        copies.given(pieces[2], generous, true);
-        copies.given(pieces[3], stingy, true);
+        copies.given(NOW, pieces[2], generous, true);
+        copies.given(NOW, pieces[3], stingy, true);
         assert_eq!([generous, stingy].map(|key| copies.kept(key, None, 0, true)), [0, MANY + 2]);
         assert_eq!(copies.lost(stingy), [pieces[1], pieces[3]]);
         assert_eq!(copies.kept(stingy, None, 0, true), 0);
@@ -197,17 +211,17 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [rider, another, honest] = [1, 2, 3].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[0], rider, true);
-        copies.given(pieces[0], another, false);
+        copies.given(NOW, pieces[0], rider, true);
+        copies.given(NOW, pieces[0], another, false);
         copies.seen(pieces[0], another);
         assert_eq!([rider, another].map(|key| copies.standing(key)), [(1, false); 2]);
         copies.seen(pieces[0], honest);
         assert_eq!(copies.standing(rider), (0, false), "somebody has it from one of the two");
         assert_eq!(copies.standing(another), (0, false));
-        copies.given(pieces[1], honest, false);
+        copies.given(NOW, pieces[1], honest, false);
         assert!(!copies.holds(honest), "others had it before");
-        copies.given(pieces[2], rider, true);
-        copies.given(pieces[2], another, false);
+        copies.given(NOW, pieces[2], rider, true);
+        copies.given(NOW, pieces[2], another, false);
         copies.lost(rider);
         assert_eq!(copies.standing(another), (0, false), "what the first took along is nobody's");
     }
@@ -218,11 +232,11 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [rider, behind, gone] = [1, 2, 3].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[99], rider, true);
-        copies.given(pieces[98], behind, true);
+        copies.given(NOW, pieces[99], rider, true);
+        copies.given(NOW, pieces[98], behind, true);
         copies.seen(pieces[98], gone);
         for &piece in &pieces[..50] {
-            copies.given(piece, behind, true);
+            copies.given(NOW, piece, behind, true);
         }
         assert_eq!([behind, rider].map(|key| copies.kept(key, None, 0, false)), [MANY, MANY + 1]);
     }
@@ -233,16 +247,34 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         let [rider, new, other] = [90, 91, 92].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(pieces[99], rider, true);
+        copies.given(NOW, pieces[99], rider, true);
         for (number, &piece) in pieces.iter().enumerate().take(2 * TRIALS) {
             let is_tried = copies.kept(new, None, 0, true) == 0;
             assert_eq!(is_tried, number < ENOUGH || number > TRIALS, "{number} have passed one on");
             assert_eq!(copies.kept(new, None, 0, false), 0, "nothing is left that nobody has");
             let tried = PeerKey::for_test(number as u32);
-            copies.given(piece, tried, true);
+            copies.given(NOW, piece, tried, true);
             assert_eq!(copies.kept(tried, Some(piece), 0, true), 0, "it gets all of the piece");
             copies.seen(piece, other);
         }
+    }
+
+    #[test]
+    fn who_sits_on_its_first_copy_for_long_is_told_from_who_passes_others_on() {
+        let layout = Layout::new(16_384, [16_384 * 10]).unwrap();
+        let pieces: Vec<_> = layout.pieces().collect();
+        let [rider, honest, other] = [1, 2, 3].map(PeerKey::for_test);
+        let later = NOW + PATIENCE;
+        let mut copies = FirstCopies::default();
+        copies.given(NOW, pieces[0], honest, true);
+        assert_eq!([NOW, later].map(|now| copies.has_sitters(now)), [false, true]);
+        copies.seen(pieces[0], other);
+        copies.given(NOW, pieces[1], honest, true);
+        assert!(!copies.has_sitters(later), "it passed another on");
+        copies.given(NOW, pieces[2], rider, true);
+        assert!(copies.has_sitters(later));
+        copies.seen(pieces[2], other);
+        assert!(!copies.has_sitters(later));
     }
 
     #[test]
@@ -251,7 +283,7 @@ mod tests {
         let piece = layout.piece(0).unwrap();
         let [before, after] = [1, 2].map(PeerKey::for_test);
         let mut copies = FirstCopies::default();
-        copies.given(piece, before, true);
+        copies.given(NOW, piece, before, true);
         let (kept, proven) = copies.standing(before);
         copies.lost(before);
         copies.came(after, Account { kept, proven, ..Account::default() });
@@ -270,7 +302,7 @@ mod tests {
             0,
             "perhaps there is nobody to pass it on to"
         );
-        copies.given(piece, behind, true);
+        copies.given(NOW, piece, behind, true);
         copies.seen(piece, new);
         let standing = |key, had| copies.kept(key, None, had, false);
         assert_eq!(standing(rider, FAIR_TRIAL), MANY);

@@ -31,6 +31,7 @@ impl Torrent {
     pub(super) fn judge_slots(&mut self, now: Time) {
         let views = self.views(now, |_| true);
         let seeding = !self.is_leeching();
+        self.choker.beware(self.has_sitters(now));
         let sent = self.uploaded.recent(now, choker::ROUND.as_secs());
         self.others_give = views.iter().any(|view| view.interested && view.gave > 0);
         let chosen = self.choker.judge(now, &views, sent, seeding);
@@ -44,6 +45,7 @@ impl Torrent {
             return;
         }
         let seeding = !self.is_leeching();
+        self.choker.beware(self.has_sitters(now));
         let holders = self.views(now, |peer| !peer.upload.choked);
         if self.choker.spare(&holders, seeding) == 0 {
             return;
@@ -51,6 +53,11 @@ impl Torrent {
         let views = self.views(now, |peer| !peer.upload.choked || peer.upload.interested);
         let chosen = self.choker.fill(now, &views, seeding);
         self.apply_slots(now, &views, &chosen);
+    }
+
+    /// Whether we are the first seed, and somebody sits on what it got of us and never passed anything on.
+    fn has_sitters(&self, now: Time) -> bool {
+        self.content().is_some_and(|content| content.is_origin && content.first_copies.has_sitters(now))
     }
 
     /// Whether anybody waits for a slot who may have one.
@@ -79,6 +86,8 @@ impl Torrent {
             gave: peer.download.meter.recent(now, super::rate::WINDOW_SECONDS),
             snubs: peer.download.snubs,
             lacks: content.map_or(0, |content| content.lacks(peer)),
+            has: peer.field().map_or(0, Bitfield::count),
+            proven: content.is_some_and(|content| content.first_copies.standing(key).1),
             idle: peer.upload.is_idle() && now - peer.upload.busy >= choker::GRACE,
         };
         self.peers.iter().filter(|(_, peer)| filter(peer)).map(view).collect()
@@ -284,7 +293,7 @@ impl Torrent {
             if peer.upload.hand_over(turn.piece, bytes) {
                 if content.is_origin && passes_on {
                     let first = content.picker.availability(turn.piece) == 0;
-                    content.first_copies.given(turn.piece, turn.key, first);
+                    content.first_copies.given(now, turn.piece, turn.key, first);
                 }
                 content.suggestions.sent(turn.piece);
                 begun.push(turn.key);
