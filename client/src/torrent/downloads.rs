@@ -207,13 +207,13 @@ impl Torrent {
         }
         for &(block, from) in &moved {
             self.take_back(now, from, block);
-            self.foresee(now, key, &[block]);
             let Some(peer) = self.peers.get_mut(key) else { return };
             if peer.download.outstanding.is_empty() {
                 peer.download.last_block = now;
             }
             peer.download.outstanding.push_back(Outstanding { block, at: now });
             peer.download.current = Some(block.piece);
+            self.foresee(now, key, &[block]);
             self.send(now, key, Message::Request(block.into()));
         }
         for (_, from) in moved {

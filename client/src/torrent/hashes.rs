@@ -439,13 +439,14 @@ impl HashFetch {
             Goal::Leaves { piece, .. } => {
                 if let Some(inquest) = self.inquests.get_mut(&piece) {
                     inquest.refused.insert(peer);
-                } else if let Some(source) = self.sources.get_mut(&peer) {
+                }
+                let was_beforehand = self.foreseen.get(&piece).is_some_and(|foreseen| foreseen.giver == peer);
+                if was_beforehand {
                     self.foreseen.remove(&piece);
-                    source.withholds = true;
-                    return;
                 }
                 if let Some(source) = self.sources.get_mut(&peer) {
-                    source.failed_leaves = source.failed_leaves.saturating_add(1);
+                    source.withholds |= was_beforehand;
+                    source.failed_leaves = source.failed_leaves.saturating_add(u32::from(!was_beforehand));
                 }
             }
         }

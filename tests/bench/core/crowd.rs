@@ -114,7 +114,7 @@ impl Crowd {
             if self.torrent.poll_timeout().is_some_and(|due| due <= self.now) {
                 self.torrent.handle_timeout(self.now);
             }
-            self.torrent.handle_block(self.now, peer, request);
+            self.torrent.handle_block(self.now, peer, request, |_| [0; 32]);
             self.drain();
             taken += 1;
         }
