@@ -63,13 +63,6 @@ pub fn leaf_hashes(data: &[u8], leaves: &mut Vec<[u8; 32]>) {
     }
 }
 
-/// The SHA-256 of a block's bytes (BEP 52: a leaf of a file's merkle tree).
-pub fn leaf_hash(block: &[u8]) -> [u8; 32] {
-    let mut leaf = Vec::with_capacity(1);
-    sha256_each(&[block], &mut leaf);
-    leaf[0]
-}
-
 /// Appends the SHA-256 of every two neighbours (BEP 52: the next layer of a merkle tree). One left over is ignored.
 pub fn parent_hashes(nodes: &[[u8; 32]], parents: &mut Vec<[u8; 32]>) {
     for nodes in nodes.chunks(2 * GROUP) {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 use torrent_format::announce::{AnnounceEvent, AnnounceRequest};
-use torrent_format::hash::leaf_hash;
+use torrent_format::hash::Sha256State;
 use torrent_format::merkle::Hash;
 use torrent_format::{Info, InfoHash};
 
@@ -337,7 +337,7 @@ impl Driver {
         match event {
             PeerEvent::Message(message) => self.torrent.handle_message(now, key, message),
             PeerEvent::Block(block, payload) => {
-                let leaf = |length| leaf_hash(&payload[..length as usize]);
+                let leaf = |length| Sha256State::new().with(&payload[..length as usize]).finish();
                 if self.torrent.handle_block(now, key, block, leaf) == Verdict::Keep {
                     self.keep(block, payload);
                 }
