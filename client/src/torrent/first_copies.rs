@@ -26,7 +26,8 @@ const TRIALS: usize = 8;
 /// Pieces that somebody sits on who has passed others on count up to this many; whoever has not, and should have, counts for more.
 pub(super) const MANY: u32 = 16;
 
-/// A piece is passed on within two or three seconds. Who sits on its first one for longer is likely one that never will.
+/// Who has sat on a first copy for so long, and never passed any on, is likely one that never will. Where pieces are long or lines slow the honest take longer
+/// too: then a seed is wary for nothing, which in the simulator did no harm.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// Once nothing is left that nobody has, who had so many pieces of us waits behind those who have passed one on.
