@@ -29,6 +29,7 @@ mod hashes;
 mod holepunch;
 mod messages;
 mod metadata;
+mod offers;
 mod peer;
 mod peers;
 mod pex;
@@ -134,6 +135,7 @@ pub struct Torrent {
     feeder: Feeder,
     /// When [`Self::feed`] may find something to do by the clock alone.
     next_feed: Option<Time>,
+    next_offer: Time,
     accounts: Accounts,
     blame: Blame,
     actions: VecDeque<Action>,
@@ -225,6 +227,7 @@ impl Torrent {
             choker,
             feeder: Feeder::default(),
             next_feed: None,
+            next_offer: now,
             phase: Phase::Metadata(MetadataFetch::new(config.hashes)),
             peers: Peers::default(),
             departed: VecDeque::new(),
@@ -410,6 +413,7 @@ impl Torrent {
             self.feed(now);
             if self.feeder.is_dry() {
                 self.slots_changed = true;
+                self.offer(now);
             }
         }
         if now >= self.next_balance {

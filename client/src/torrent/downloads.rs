@@ -9,6 +9,7 @@ use torrent_format::{BLOCK_LENGTH, Block, PieceIndex};
 use super::action::{Action, Event, InfoFault, Misbehaviour, Verdict};
 use super::feeder::PREEMPT;
 use super::metadata::Progress;
+use super::offers;
 use super::peer::{Download, Outstanding, Peer};
 use super::peers::PeerKey;
 use super::picker::{Asker, Picker, Receipt};
@@ -167,8 +168,9 @@ impl Torrent {
         self.request_hashes(now);
     }
 
-    /// A peer has nothing more to be asked for but what was asked of others: of that it takes over what lies in their lines.
-    pub(super) fn take_over(&mut self, now: Time, key: PeerKey) {
+    /// A peer has nothing more to be asked for but what was asked of others: of that it takes over what lies in their lines. `offered`: it said that it
+    /// has nothing to do; then it has a few blocks of those too that are being sent, but the last.
+    pub(super) fn take_over(&mut self, now: Time, key: PeerKey, offered: bool) {
         let Self { peers, phase: Phase::Content(content), life: Life::Leeching, .. } = &mut *self else {
             return;
         };
@@ -195,13 +197,18 @@ impl Torrent {
         };
         let idles = |holder, block| {
             peers.get(holder).is_none_or(|other| {
-                let asked = || other.download.outstanding.iter().find(|o| o.block == block);
-                let patience = other.download.pipeline.patience();
-                now - other.download.last_block >= patience && asked().is_none_or(|o| now - o.at >= patience)
+                let download = &other.download;
+                let (patience, silent) = (download.pipeline.patience(), now - download.last_block);
+                let asked = (0..).zip(&download.outstanding).find(|(_, asked)| asked.block == block);
+                let lies = silent >= patience && asked.is_none_or(|(_, asked)| now - asked.at >= patience);
+                lies || (offered
+                    && silent < offers::SENDING
+                    && asked.is_some_and(|(place, _)| place >= offers::NEARLY_HERE))
             })
         };
+        let room = if offered { download.room(now).min(offers::MOVED) } else { download.room(now) };
         let mut moved = Vec::new();
-        for _ in 0..download.room(now) {
+        for _ in 0..room {
             let Some(taken) = content.picker.take_over(now, asker, idles) else { break };
             moved.push(taken);
         }
@@ -228,7 +235,7 @@ impl Torrent {
         };
         let idle: Vec<_> = self.peers.iter().filter(|(_, peer)| idle(peer)).map(|(key, _)| key).collect();
         for key in idle {
-            self.take_over(now, key);
+            self.take_over(now, key, false);
         }
     }
 

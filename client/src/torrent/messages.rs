@@ -71,7 +71,7 @@ impl Torrent {
             Message::Unchoke => {
                 peer.download.choked = false;
                 self.fill_requests(now, key);
-                self.take_over(now, key);
+                self.take_over(now, key, false);
                 Ok(())
             }
             Message::Interested => {
@@ -101,7 +101,7 @@ impl Torrent {
             {
                 Err(Misbehaviour::FastNotOffered)
             }
-            Message::Suggest(index) => self.suggested(key, index),
+            Message::Suggest(index) => self.suggested(now, key, index),
             Message::HaveAll => self.have_all(now, key),
             Message::HaveNone => {
                 self.have_none(now, key);
@@ -126,11 +126,12 @@ impl Torrent {
         }
     }
 
-    fn suggested(&mut self, key: PeerKey, index: u32) -> Result<(), Misbehaviour> {
+    fn suggested(&mut self, now: Time, key: PeerKey, index: u32) -> Result<(), Misbehaviour> {
         self.check_piece(index)?;
         let piece = self.layout().and_then(|layout| layout.piece(index));
         if let (Some(piece), Some(peer)) = (piece, self.peers.get_mut(key)) {
             peer.download.suggest(piece);
+            self.offered(now, key, piece);
         }
         Ok(())
     }

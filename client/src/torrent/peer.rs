@@ -115,6 +115,8 @@ pub(super) struct Download {
     pub(super) current: Option<PieceIndex>,
     /// When it may be looked through for something that is far rarer than what it is asked for.
     pub(super) look_for_rarer: Time,
+    /// When it is heeded again if it offers something.
+    pub(super) heed_offers: Time,
     /// Blocks of it in pieces that passed.
     pub(super) passed: u32,
     /// Blocks that nobody asked for.
@@ -143,6 +145,8 @@ pub(super) struct Upload {
     pub(super) unfinished: Option<PieceIndex>,
     /// The piece that the last block was of, and how many blocks of it went out in a row.
     pub(super) at_hand: Option<(PieceIndex, u32)>,
+    /// How often in a row it asked for nothing when we had nothing to do.
+    pub(super) vain_offers: u32,
     /// Requests that were one too many.
     pub(super) overflow: u32,
     /// Parts of the metadata that it was given.
@@ -232,6 +236,7 @@ impl Peer {
                 snubs: false,
                 current: None,
                 look_for_rarer: now,
+                heed_offers: now,
                 passed: 0,
                 unwanted: 0,
                 rejects: 0,
@@ -248,6 +253,7 @@ impl Peer {
                 allowed_fast: BTreeMap::new(),
                 unfinished: None,
                 at_hand: None,
+                vain_offers: 0,
                 overflow: 0,
                 metadata_parts: 0,
                 refused_hashes: 0,

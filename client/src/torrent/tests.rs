@@ -3,6 +3,7 @@
 mod dht;
 mod holepunch;
 mod hostile;
+mod offers;
 mod room;
 mod sources;
 mod trade;

@@ -8,6 +8,7 @@ use super::action::{Action, Misbehaviour};
 use super::allowed_fast::{ALLOWED_FAST, allowed_fast_set};
 use super::choker::{self, View};
 use super::feeder::{Standing, Wished};
+use super::offers;
 use super::peer::{MAX_FINISH, Peer, REQUEST_QUEUE};
 use super::peers::{PeerKey, Peers};
 use super::super_seed::Swarm;
@@ -207,6 +208,9 @@ impl Torrent {
         }
         if !upload.queue.contains(&request) {
             upload.queue.push_back(request);
+            if std::mem::take(&mut upload.vain_offers) > 0 {
+                self.next_offer = self.next_offer.min(now + offers::LEAST_PAUSE);
+            }
             let rarity = |piece| content.picker.availability(piece);
             self.feeder.asked(rarity(piece), rarity);
             if upload.choked
@@ -370,6 +374,7 @@ impl Torrent {
         self.feed(now);
         if self.feeder.is_dry() {
             self.next_feed = Some(now + choker::GRACE);
+            self.offer(now);
         }
     }
 
@@ -556,7 +561,7 @@ impl Content {
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
     /// a peer got of the first seed and did not pass on.
-    fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
+    pub(super) fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
         let layout = self.info.layout();
         if leeching {
             return peer.debt(layout);
