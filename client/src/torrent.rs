@@ -135,6 +135,7 @@ pub struct Torrent {
     feeder: Feeder,
     /// When [`Self::feed`] may find something to do by the clock alone.
     next_feed: Option<Time>,
+    /// When whoever could ask us for something may be told so again.
     next_offer: Time,
     accounts: Accounts,
     blame: Blame,

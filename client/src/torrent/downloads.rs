@@ -169,7 +169,7 @@ impl Torrent {
     }
 
     /// A peer has nothing more to be asked for but what was asked of others: of that it takes over what lies in their lines. `offered`: it said that it
-    /// has nothing to do; then it has a few blocks of those too that are being sent, but the last.
+    /// has nothing to do; then also a few of those that a peer in the midst of sending owes us, but not its next.
     pub(super) fn take_over(&mut self, now: Time, key: PeerKey, offered: bool) {
         let Self { peers, phase: Phase::Content(content), life: Life::Leeching, .. } = &mut *self else {
             return;

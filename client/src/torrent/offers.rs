@@ -67,7 +67,7 @@ impl Torrent {
         // As for slots: who owes us least, and of these who has least.
         let claim = |(key, peer): (PeerKey, &Peer)| {
             let has = peer.field().map_or(0, Bitfield::count);
-            (peer.upload.vain_offers / VAIN, content.debt(key, peer, true), has, key)
+            (peer.upload.vain_offers / VAIN, peer.debt(layout), has, key)
         };
         let mut waiting: Vec<_> = self.peers.iter().filter(could_ask).map(claim).collect();
         waiting.sort_unstable();

@@ -561,7 +561,7 @@ impl Content {
 
     /// What a peer owes us, in pieces: what it got beyond what it gave. Once nobody can pay us back there are no debts, but to the swarm: what
     /// a peer got of the first seed and did not pass on.
-    pub(super) fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
+    fn debt(&self, key: PeerKey, peer: &Peer, leeching: bool) -> u32 {
         let layout = self.info.layout();
         if leeching {
             return peer.debt(layout);
